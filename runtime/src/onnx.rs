@@ -5,9 +5,9 @@ use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
 use windlass_compiler::graph::Graph;
+use windlass_onnx::ExportOptions;
 pub use windlass_onnx::{
-    ExportError, ExportOptions, Exported, ImportError, ImportOptions, Output, Port, Problem, Reason,
-    Unsupported, supported_operators,
+    ExportError, ImportError, ImportOptions, Output, Port, Problem, Reason, Unsupported, supported_operators,
 };
 
 use crate::atomic_file;
