@@ -354,7 +354,7 @@ impl<'m> Importer<'m> {
             return Err(Reason::Unsupported("it computes with a tensor without elements".to_owned()));
         }
         if known.name.is_some() && !self.frames.is_empty() {
-            return self.from_around(|importer| importer.stored(known, is_state));
+            return self.declared_around(|importer| importer.stored(known, is_state));
         }
         let fixed = Shape::fixed(&known.dims);
         let value = match &known.name {

@@ -162,7 +162,7 @@ impl<'m> Importer<'m> {
     }
 
     /// A parameter of the network in the body that is imported: `declare` adds it to the graph around.
-    pub(crate) fn from_around(
+    pub(crate) fn declared_around(
         &mut self,
         declare: impl FnOnce(&mut Self) -> Result<Weight, Reason>,
     ) -> Result<Weight, Reason> {
