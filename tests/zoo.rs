@@ -55,6 +55,33 @@ fn network(name: &str) -> &'static Graph {
     (entry.unwrap_or_else(|| panic!("there is no {name}")).graph)()
 }
 
+/// The program `exports` of the ONNX suite does so for all networks.
+#[test]
+fn small_networks_return_from_onnx() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("net.onnx");
+    for entry in zoo::SMALL_NETWORKS {
+        let network = Dynamic::new((entry.graph)().clone()).unwrap();
+        let model = network.model(1).unwrap();
+        model.to_onnx(&path).unwrap();
+        let again = Model::from_onnx(&path).unwrap();
+        for ((name, shape), (own, found)) in network.outputs().zip(again.network().outputs()) {
+            assert_eq!((name, shape), (own, found), "{}", entry.name);
+        }
+        let (_, input) = network.inputs().next().unwrap();
+        let count: usize = input.item().iter().product();
+        let x: Vec<f32> = (0..2 * count).map(|index| (index % 17) as f32 / 8.0 - 1.0).collect();
+        let [expected, found] =
+            [&model, &again].map(|model| model.forward([(network.inputs().next().unwrap().0, &x)]).unwrap());
+        for (expected, found) in expected.into_arrays().iter().zip(found.into_arrays()) {
+            let largest = expected.iter().fold(0f32, |most, number| most.max(number.abs()));
+            let most = expected.iter().zip(&found).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+            // Passes may order sums in another way.
+            assert!(most <= 1e-6 * largest, "{}: {most} of {largest}", entry.name);
+        }
+    }
+}
+
 #[test]
 fn sizes_are_those_of_the_same_networks_in_pytorch() {
     let found = EXPECTED.map(|(name, ..)| {

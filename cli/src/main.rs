@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod convert;
 mod import;
 mod inputs;
 mod interpreter;
@@ -92,6 +93,11 @@ enum Command {
   windlass import resnet18.onnx
   windlass import resnet18.onnx --fix batch=1 -o target/resnet18")]
     Import(import::Arguments),
+    /// Write a network with its parameters as an ONNX model
+    #[command(after_help = "Examples:
+  windlass convert lenet.graph --weights lenet.safetensors -o lenet.onnx
+  windlass convert training.safetensors -o digits.onnx")]
+    Convert(convert::Arguments),
     /// Run a network on inputs in a safetensors file
     #[command(after_help = "Examples:
   windlass run lenet.graph --weights lenet.safetensors --inputs images.safetensors
@@ -154,6 +160,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Build(arguments) => build::run(&arguments),
         Command::Export(arguments) => training::export(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::time(&arguments),

@@ -207,6 +207,17 @@ fn imported_models_are_drawn() {
 }
 
 #[test]
+fn networks_are_converted() {
+    let fixture = Fixture::new();
+    let text = fixture.prints("convert tagger.graph -o tagger.onnx --seed 3");
+    assert!(text.contains("tagger.onnx"), "{text}");
+    let summaries = ["graph", "onnx"].map(|kind| fixture.prints(&format!("summary tagger.{kind}")));
+    let total = |text: &str| text.lines().last().map(str::to_owned);
+    assert_eq!(total(&summaries[0]), total(&summaries[1]), "{summaries:?}");
+    fixture.refuses("convert tagger.graph -o absent/tagger.onnx", "could not write absent/tagger.onnx");
+}
+
+#[test]
 fn objects_are_built() {
     let fixture = Fixture::new();
     let text = fixture.prints("build tagger.graph -o built --name tags --vector-bits 128");

@@ -3,7 +3,7 @@
 //! The graph stores the batch first. A reshape that folds or unfolds axes around the batch therefore also moves elements,
 //! so that they have the order of the model.
 
-use windlass_compiler::ops::steps::{FoldSteps, UnfoldSteps};
+use windlass_compiler::ops::steps::UnfoldSteps;
 use windlass_compiler::ops::structure::Transpose;
 use windlass_compiler::shape::{Dim, Shape, Symbol};
 
@@ -67,7 +67,7 @@ impl Importer<'_> {
         } else if new.before.is_empty() {
             // The axes before the batch become a part of it, the outer one.
             let steps = self.shaped(value, Shape::new([batch.clone(), before, rest(&old)]))?;
-            let folded = self.op(FoldSteps {}, &[steps])?;
+            let folded = self.fold_steps(steps)?;
             let value = self.shaped(folded, result.shape())?;
             return Ok(Data { value, ..result });
         } else if old.before.is_empty() {

@@ -13,7 +13,9 @@ use windlass_compiler::shape::Shape;
 
 use crate::decode::Decoder;
 use crate::error::{ImportError, Problem, Reason};
+use crate::export::functions::{DOMAIN, Function};
 use crate::known::Known;
+use crate::loops::Frame;
 use crate::node::Node;
 use crate::value::{Value, Weight};
 use crate::{ImportOptions, Imported, Tensor, ops, proto};
@@ -52,6 +54,8 @@ pub(crate) struct Importer<'m> {
     computed: usize,
     /// The same value with its first axis folded into the batch, and the other way round.
     pub(crate) forms: HashMap<ValueId, ValueId>,
+    /// The graphs around the body of a loop that is imported, the innermost one last.
+    pub(crate) frames: Vec<Frame>,
 }
 
 /// The most nodes that are imported, those of functions counted for each call.
@@ -71,6 +75,11 @@ pub(crate) struct Scope<'s> {
 }
 
 impl Scope<'_> {
+    /// The own values, in a graph that another one is around.
+    pub(crate) fn beside<'o>(&self, outer: &'o Scope<'o>) -> Scope<'o> {
+        Scope { own: self.own.clone(), outer: Some(outer) }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Option<Value>> {
         self.own.get(name).or_else(|| self.outer?.get(name))
     }
@@ -105,6 +114,7 @@ impl<'m> Importer<'m> {
             imported: 0,
             computed: 0,
             forms: HashMap::new(),
+            frames: Vec::new(),
         };
         for function in &model.functions {
             importer.functions.insert((domain(&function.domain), &function.name), function);
@@ -124,7 +134,11 @@ impl<'m> Importer<'m> {
     }
 
     /// The initialisers of a graph, whose elements are known.
-    fn initializers(&mut self, graph: &proto::Graph, scope: &mut Scope<'_>) -> Result<(), ImportError> {
+    pub(crate) fn initializers(
+        &mut self,
+        graph: &proto::Graph,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), ImportError> {
         for tensor in &graph.initializers {
             let mut known = self.decoder.tensor(tensor)?;
             // Numbers, such as exponents and small epsilons, are no parameters.
@@ -140,7 +154,12 @@ impl<'m> Importer<'m> {
     }
 
     /// Imports nodes in order. Those that cannot be imported are noted, and those that use their results are left out.
-    pub(crate) fn nodes(&mut self, nodes: &'m [proto::Node], scope: &mut Scope<'_>, depth: usize) {
+    pub(crate) fn nodes(
+        &mut self,
+        nodes: impl IntoIterator<Item = &'m proto::Node>,
+        scope: &mut Scope<'_>,
+        depth: usize,
+    ) {
         for proto in nodes {
             self.imported += 1;
             if self.imported > MOST_NODES {
@@ -197,6 +216,11 @@ impl<'m> Importer<'m> {
         }
     }
 
+    /// Whether nodes were left out because there are too many.
+    pub(crate) fn has_too_many_nodes(&self) -> bool {
+        self.imported > MOST_NODES
+    }
+
     fn node(
         &mut self,
         proto: &'m proto::Node,
@@ -210,6 +234,11 @@ impl<'m> Importer<'m> {
         }
         self.label = name.chars().map(|it| if it == '/' { '.' } else { it }).collect();
         let domain = domain(&proto.domain);
+        if domain == DOMAIN
+            && let Some(function) = Function::named(&proto.operator)
+        {
+            return ops::sequence::function(self, function, &operands);
+        }
         if let Some(&function) = self.functions.get(&(domain, proto.operator.as_str())) {
             return self.function(function, proto, operands, depth);
         }
@@ -223,6 +252,8 @@ impl<'m> Importer<'m> {
             return self.branch(&node, scope, depth);
         }
         let results = match domain {
+            "" if proto.operator == "Scan" => self.scan(&node, scope, depth)?,
+            "" if proto.operator == "Loop" => self.repeated_body(&node, scope, depth)?,
             "" => ops::import(self, &node)?,
             _ => {
                 return Err(Reason::Unsupported(format!(
@@ -287,7 +318,12 @@ impl<'m> Importer<'m> {
     }
 
     /// The nodes of a nested graph.
-    fn body(&mut self, nodes: &'m [proto::Node], scope: &mut Scope<'_>, depth: usize) -> Result<(), Reason> {
+    pub(crate) fn body(
+        &mut self,
+        nodes: impl IntoIterator<Item = &'m proto::Node>,
+        scope: &mut Scope<'_>,
+        depth: usize,
+    ) -> Result<(), Reason> {
         let before = self.problems.len();
         self.nodes(nodes, scope, depth + 1);
         match self.problems.len() > before {
@@ -316,6 +352,9 @@ impl<'m> Importer<'m> {
         };
         if known.dims.contains(&0) {
             return Err(Reason::Unsupported("it computes with a tensor without elements".to_owned()));
+        }
+        if known.name.is_some() && !self.frames.is_empty() {
+            return self.declared_around(|importer| importer.stored(known, is_state));
         }
         let fixed = Shape::fixed(&known.dims);
         let value = match &known.name {
@@ -401,7 +440,8 @@ fn without_unused(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(result)
 }
 
-fn result(scope: &Scope<'_>, name: &str) -> Result<Value, Reason> {
+/// A value of a nested graph that it gives to the graph around.
+pub(crate) fn result(scope: &Scope<'_>, name: &str) -> Result<Value, Reason> {
     match scope.get(name) {
         Some(Some(value)) => Ok(value.clone()),
         _ => Err(Reason::Unsupported(format!("its graph has no value `{name}`"))),

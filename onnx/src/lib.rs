@@ -1,4 +1,4 @@
-//! Imports ONNX models as graphs of Windlass, with the values of their parameters.
+//! Imports ONNX models as graphs of Windlass, with the values of their parameters, and exports them.
 //!
 //! ```
 //! use windlass_onnx::{ImportOptions, import_bytes};
@@ -17,9 +17,11 @@ mod broadcast;
 mod decode;
 mod error;
 mod expand;
+mod export;
 mod forms;
 mod importer;
 mod known;
+mod loops;
 mod movement;
 mod node;
 mod ops;
@@ -38,6 +40,7 @@ use windlass_compiler::graph::Graph;
 use windlass_compiler::shape::{Dim, Shape};
 
 pub use error::{ImportError, Problem, Reason};
+pub use export::{ExportError, ExportOptions, Exported, Unsupported, export};
 pub use options::ImportOptions;
 
 /// An imported model.

@@ -1,4 +1,4 @@
-//! The messages of an ONNX file (`onnx.proto`), with the fields that the import reads; others are skipped.
+//! The messages of an ONNX file (`onnx.proto`), with the fields that the import reads or the export writes; others are skipped.
 
 use bytes::Bytes;
 use prost::Message;
@@ -8,6 +8,10 @@ use prost::Message;
 pub(crate) struct Model {
     #[prost(int64, tag = "1")]
     pub(crate) ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub(crate) producer: String,
+    #[prost(string, tag = "3")]
+    pub(crate) producer_version: String,
     #[prost(message, repeated, tag = "8")]
     pub(crate) opset_import: Vec<OperatorSet>,
     #[prost(message, optional, tag = "7")]
@@ -36,6 +40,10 @@ pub(crate) struct Function {
     pub(crate) outputs: Vec<String>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) nodes: Vec<Node>,
+    #[prost(string, tag = "8")]
+    pub(crate) doc: String,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) opset_import: Vec<OperatorSet>,
     #[prost(string, tag = "10")]
     pub(crate) domain: String,
 }
@@ -93,6 +101,9 @@ pub(crate) struct Attribute {
     pub(crate) ints: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
     pub(crate) strings: Vec<Bytes>,
+    /// The field that holds the value, which other programs need; the import does not.
+    #[prost(int32, tag = "20")]
+    pub(crate) kind: i32,
     #[prost(string, tag = "21")]
     pub(crate) reference: String,
 }

@@ -7,7 +7,7 @@ use crate::decode::Decoder;
 use crate::importer::Importer;
 use crate::{ImportError, ImportOptions, Imported, Reason, proto};
 
-fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> proto::Node {
+pub(crate) fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> proto::Node {
     let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     proto::Node {
         operator: operator.to_owned(),
@@ -17,7 +17,7 @@ fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> proto::Node {
     }
 }
 
-fn floats(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
+pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
     proto::Tensor {
         name: name.to_owned(),
         element: 1,
@@ -28,7 +28,7 @@ fn floats(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
 }
 
 /// An input of floats whose first axis is the batch, or an output.
-fn port(name: &str, sizes: &[i64]) -> proto::ValueInfo {
+pub(crate) fn port(name: &str, sizes: &[i64]) -> proto::ValueInfo {
     let batch = proto::Axis { name: Some("batch".to_owned()), ..Default::default() };
     let rest = sizes.iter().map(|&size| proto::Axis { value: Some(size), ..Default::default() });
     let shape = proto::TensorShape { axes: std::iter::once(batch).chain(rest).collect() };
@@ -48,12 +48,12 @@ fn model(nodes: Vec<proto::Node>, initializers: Vec<proto::Tensor>) -> proto::Mo
     proto::Model { opset_import: vec![opset], graph: Some(graph), ..Default::default() }
 }
 
-fn import(model: &proto::Model) -> Result<Imported, ImportError> {
+pub(crate) fn import(model: &proto::Model) -> Result<Imported, ImportError> {
     Importer::import(model, Decoder::default(), &ImportOptions::new())
 }
 
 #[track_caller]
-fn reason(model: &proto::Model) -> Reason {
+pub(crate) fn reason(model: &proto::Model) -> Reason {
     import(model).unwrap_err().problems()[0].reason.clone()
 }
 
@@ -67,7 +67,7 @@ fn outputs(imported: &Imported, x: [f32; 2]) -> Vec<f32> {
     run(graph, 1, &bindings).unwrap().outputs["y"].real().to_vec()
 }
 
-fn graph_attribute(name: &str, graph: proto::Graph) -> proto::Attribute {
+pub(crate) fn graph_attribute(name: &str, graph: proto::Graph) -> proto::Attribute {
     proto::Attribute { name: name.to_owned(), graph: Some(graph), ..Default::default() }
 }
 
@@ -111,6 +111,7 @@ fn functions_of_the_model_are_expanded() {
         inputs: vec!["a".to_owned()],
         outputs: vec!["b".to_owned()],
         nodes,
+        ..Default::default()
     };
     let call = |name: &str, input: &str, output: &str| proto::Node {
         domain: "own".to_owned(),

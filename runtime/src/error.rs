@@ -316,6 +316,10 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(Box<windlass_onnx::ImportError>),
+    /// A network that cannot be exported to ONNX.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    OnnxExport(Box<windlass_onnx::ExportError>),
     /// The interpreter cannot run a graph with the given values.
     #[error(transparent)]
     Interpreter(#[from] InterpError),

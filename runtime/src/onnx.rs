@@ -1,13 +1,19 @@
-//! Models from ONNX files.
+//! Models from ONNX files, and ONNX files of models.
 
+use std::io;
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn};
-pub use windlass_onnx::{ImportError, ImportOptions, Output, Port, Problem, Reason, supported_operators};
+use windlass_compiler::graph::Graph;
+use windlass_onnx::ExportOptions;
+pub use windlass_onnx::{
+    ExportError, ImportError, ImportOptions, Output, Port, Problem, Reason, Unsupported, supported_operators,
+};
 
+use crate::atomic_file;
 use crate::error::Error;
 use crate::model::Model;
-use crate::network::Dynamic;
+use crate::network::{AnyNetwork, Dynamic};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::tensor::NamedTensors;
@@ -111,6 +117,74 @@ impl Model<Dynamic> {
     /// Those of [`OnnxModel::load`] and [`Model::of_parameters`].
     pub fn from_onnx(path: impl AsRef<Path>) -> Result<Self, Error> {
         OnnxModel::load(path, &ImportOptions::new())?.into_model(&Options::default())
+    }
+}
+
+/// Writes a network with its parameters to an ONNX file: the graph as declared, before all passes. The file is replaced as a
+/// whole or not at all. If the weights need more than 2 GiB, they are in a second file beside it, whose name ends with `.data`,
+/// and which is written first.
+///
+/// Inputs, outputs, parameters and states keep their names; an output with the name of one of the others gets a suffix. The
+/// axis of the batch is named `batch`, and other open sizes have their own names. The operators are those of opset 20, and
+/// integers have 64 bits. Recurrent layers become `Scan`. Masks and encodings of positions are functions of the model, which
+/// consist of operators of ONNX.
+///
+/// ```
+/// use windlass::onnx::{OnnxModel, ImportOptions, export};
+/// use windlass::{Builder, Layer, Parameters};
+///
+/// let mut builder = Builder::new("net");
+/// let x = builder.input("x", &[4])?;
+/// let y = builder.layer("f1", &Layer::linear(2), x)?;
+/// builder.output("y", y)?;
+/// let graph = builder.finish()?;
+/// let parameters = Parameters::initialized(&graph, 1)?;
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("net.onnx");
+/// export(&graph, &parameters, &path)?;
+/// let model = OnnxModel::load(&path, &ImportOptions::new())?;
+/// assert_eq!(model.parameters().get("f1.weight"), parameters.get("f1.weight"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::OnnxExport`], which lists all operators that ONNX cannot express, or names a parameter without values;
+/// [`Error::Io`] if a file cannot be written.
+pub fn export(graph: &Graph, parameters: &Parameters, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let write = |path: &Path, content: &dyn Fn(&mut dyn io::Write) -> io::Result<()>| {
+        atomic_file::write(path, |file| content(file)).map_err(Error::io("write", path))
+    };
+    let values = |name: &str| parameters.elements(name);
+    let exported = match windlass_onnx::export(graph, values, &ExportOptions::new()) {
+        Err(ExportError::TooLarge { .. }) => {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(".data");
+            let beside = path.with_file_name(&name);
+            let options = ExportOptions::new().external(&name.to_string_lossy());
+            let exported = windlass_onnx::export(graph, values, &options)?;
+            write(&beside, &|file| exported.write_external(file))?;
+            exported
+        }
+        other => other?,
+    };
+    write(path, &|file| file.write_all(&exported.model))
+}
+
+impl<N: AnyNetwork> Model<N> {
+    /// Writes the network with its parameters to an ONNX file, atomically: see [`onnx::export`](export). Other programs read
+    /// it, and [`Model::from_onnx`] gives the same results.
+    ///
+    /// # Errors
+    /// Those of [`onnx::export`](export).
+    pub fn to_onnx(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        export(self.network().graph(), self.parameters(), path)
+    }
+}
+
+impl From<ExportError> for Error {
+    fn from(error: ExportError) -> Self {
+        Error::OnnxExport(Box::new(error))
     }
 }
 

@@ -163,6 +163,12 @@ impl Parameters {
         self.places.get(name).map(|&place| self.tensors[place].view())
     }
 
+    /// The elements of a parameter or state, row-major.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn elements(&self, name: &str) -> Option<&[f32]> {
+        self.tensors[*self.places.get(name)?].as_slice()
+    }
+
     /// Replaces a parameter or state.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod object_threads;
 mod object_training;
 mod objects;
 mod onnx;
+mod onnx_export;
 mod predictor;
 mod recurrent;
 mod scans;

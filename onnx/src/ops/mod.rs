@@ -15,6 +15,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod select;
+pub(crate) mod sequence;
 mod shape;
 mod softmax;
 mod sort;
@@ -52,7 +53,7 @@ const RULES: &[&[(&str, Rule)]] = &[
 /// The names of all operators that are supported, sorted.
 pub(crate) fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = RULES.iter().flat_map(|rules| rules.iter().map(|(name, _)| *name)).collect();
-    names.push("If");
+    names.extend(["If", "Loop", "Scan"]);
     names.sort_unstable();
     names
 }

@@ -3,6 +3,7 @@
 pub(crate) mod arm64;
 pub(crate) mod numbers;
 pub(crate) mod pair;
+pub(crate) mod sequences;
 
 use ndarray::{Array, Array4};
 use numbers::noise;
