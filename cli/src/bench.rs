@@ -27,7 +27,7 @@ pub(crate) fn time(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
     let model = arguments.task.weights.model(&network, &arguments.engine.options()?)?;
     let sizes = arguments.sizes.of(&network)?;
-    let inputs = drawn(&network, &sizes, 1);
+    let inputs = drawn(network.graph(), &sizes, 1);
     forward(&model, &inputs)?;
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || start.elapsed().as_secs_f64() < arguments.seconds {
@@ -53,7 +53,7 @@ pub(crate) fn profile(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
     let options = arguments.engine.options()?;
     let model = arguments.task.weights.model(&network, &options)?;
-    let inputs = drawn(&network, &arguments.sizes.of(&network)?, 1);
+    let inputs = drawn(network.graph(), &arguments.sizes.of(&network)?, 1);
     let runs = (arguments.seconds * 100.0).clamp(1.0, 1e6).max(1.0) as usize;
     println!(
         "{}",

@@ -1,5 +1,8 @@
 //! Every command as a user runs it: its output, its files and its errors.
 
+mod gradients;
+mod report;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
