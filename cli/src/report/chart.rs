@@ -13,7 +13,7 @@ pub(super) struct Frame {
     pub(super) height: f64,
 }
 
-pub(super) const LEFT: f64 = 70.0;
+pub(super) const LEFT: f64 = 86.0;
 const RIGHT: f64 = 16.0;
 pub(super) const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
@@ -65,9 +65,9 @@ pub(super) fn short(number: f64) -> String {
 /// Bytes in the fitting unit.
 pub(super) fn bytes(count: f64) -> String {
     match count {
-        count if count < 1024.0 => format!("{count:.0} B"),
-        count if count < 1024.0 * 1024.0 => format!("{} KiB", short(count / 1024.0)),
-        count if count < 1024.0 * 1024.0 * 1024.0 => format!("{} MiB", short(count / 1024.0 / 1024.0)),
-        count => format!("{} GiB", short(count / 1024.0 / 1024.0 / 1024.0)),
+        count if count < 1024.0 => format!("{count:.0}\u{a0}B"),
+        count if count < 1024.0 * 1024.0 => format!("{}\u{a0}KiB", short(count / 1024.0)),
+        count if count < 1024.0 * 1024.0 * 1024.0 => format!("{}\u{a0}MiB", short(count / 1024.0 / 1024.0)),
+        count => format!("{}\u{a0}GiB", short(count / 1024.0 / 1024.0 / 1024.0)),
     }
 }

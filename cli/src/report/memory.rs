@@ -90,7 +90,7 @@ pub(super) fn chart(report: &Report<'_>) -> Markup {
             "A rectangle is a buffer: its width the kernels from the first that writes it to the last that reads it, its height its size. "
             "Buffers that do not live together share memory: the arenas have " (bytes(total)) ", the buffers alone would need "
             (bytes(alone)) ". The most in use, " (bytes(most)) ", is during kernel " (at_kernel) ", " (kernels[at_kernel].name) ". "
-            "Inputs, outputs, parameters and scratch are not shown."
+            "Each buffer starts at an aligned place for each item, which leaves gaps. Inputs, outputs, parameters and scratch are not shown."
         }
     }
 }

@@ -59,8 +59,8 @@ fn figures(report: &Report<'_>) -> Markup {
     let profile = &report.profile;
     let microseconds = profile.microseconds();
     let time = match microseconds < 1e3 {
-        true => format!("{} µs", short(microseconds)),
-        false => format!("{} ms", short(microseconds / 1e3)),
+        true => format!("{}\u{a0}µs", short(microseconds)),
+        false => format!("{}\u{a0}ms", short(microseconds / 1e3)),
     };
     let speed = if microseconds > 0.0 { profile.flops() as f64 / microseconds / 1e3 } else { 0.0 };
     let arenas = report.plan.memory.bytes(&memory::open_sizes(report), profile.threads);
@@ -69,13 +69,13 @@ fn figures(report: &Report<'_>) -> Markup {
         .sizes
         .symbols()
         .into_iter()
-        .filter_map(|symbol| Some(format!("{symbol} = {}", report.sizes.get(symbol)?)))
+        .filter_map(|symbol| Some(format!("{symbol}\u{a0}=\u{a0}{}", report.sizes.get(symbol)?)))
         .collect();
     let figures = [
         (time, format!("median of {} runs", profile.runs)),
         (sizes.join(", "), "sizes".to_owned()),
         (profile.threads.to_string(), "threads".to_owned()),
-        (format!("{} GFLOP/s", short(speed)), "by the definition of the layers".to_owned()),
+        (format!("{}\u{a0}GFLOP/s", short(speed)), "by the definition of the layers".to_owned()),
         (
             profile.roofline().map_or_else(|| "unknown".to_owned(), |part| format!("{:.0} %", 100.0 * part)),
             "of the roofline".to_owned(),

@@ -113,6 +113,10 @@ pub(super) fn chart(report: &Report<'_>, kinds: &[String]) -> Markup {
             None => labels.push((x, y, name.to_owned())),
         }
     }
+    // Bandwidths rise by one decade in each decade.
+    let decade = |axis: Axis, length: f64| length / (axis.to - axis.from);
+    let rise = decade(up, FRAME.y(0.0) - FRAME.y(1.0)) / decade(across, FRAME.x(1.0) - FRAME.x(0.0));
+    let angle = -rise.atan().to_degrees();
     let first_ridge = levels.iter().fold(right, |least, (_, bandwidth)| least.min(peak / bandwidth));
     let flat = (place(first_ridge, peak), place(right, peak));
     html! {
@@ -124,7 +128,7 @@ pub(super) fn chart(report: &Report<'_>, kinds: &[String]) -> Markup {
                 }
             }
             @for (x, y, label) in &labels {
-                text x=(at(*x)) y=(at(*y - 8.0)) { (label) }
+                text transform=(format!("translate({x:.1} {y:.1}) rotate({angle:.1})")) dy="-5" { (label) }
             }
             line class="roof" x1=(at(flat.0.0)) y1=(at(flat.0.1)) x2=(at(flat.1.0)) y2=(at(flat.1.1)) {
                 title { (short(peak)) " GFLOP/s" }

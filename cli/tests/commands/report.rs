@@ -47,7 +47,7 @@ fn a_page_has_every_kernel_chart_and_text() {
         assert!(named("gather") && named("linear"), "{rows:?}");
         assert!((rows.iter().map(|(_, share)| share).sum::<f64>() - 100.0).abs() < 1.0, "{rows:?}");
         let figures = texts(document.root_element(), "dd");
-        assert!(figures.contains(&"N = 2, T = 40".to_owned()), "{figures:?}");
+        assert!(figures.contains(&"N\u{a0}=\u{a0}2, T\u{a0}=\u{a0}40".to_owned()), "{figures:?}");
 
         // The product is on the roofline, the look-up computes nothing.
         let points = texts(section(document, "roofline"), "circle");
@@ -56,7 +56,10 @@ fn a_page_has_every_kernel_chart_and_text() {
         // The embedded tokens live from the one to the other: 2·40·5 numbers.
         let buffers = texts(section(document, "memory"), "rect");
         assert_eq!(buffers.len(), 1, "{buffers:?}");
-        assert!(buffers[0].contains("1.56 KiB\nfrom kernel 0, gather\nto kernel 1, linear"), "{buffers:?}");
+        assert!(
+            buffers[0].contains("1.56\u{a0}KiB\nfrom kernel 0, gather\nto kernel 1, linear"),
+            "{buffers:?}"
+        );
 
         let details = texts(section(document, "details"), "pre").join("\n");
         for expected in ["plan tagger {", "graph tagger {", "GFLOP/s", "threads: 1"] {
