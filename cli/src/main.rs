@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod tensors;
 mod training;
+mod tune;
 mod verify;
 
 use std::error::Error;
@@ -132,6 +133,14 @@ named `labels` (I32) for classes and `target` (F32) for numbers, in a file as `-
 The page is one file that needs nothing else; any browser opens it. Times are those of this machine, with inputs that are
 drawn: let nothing else run, and choose the batch of the program's use.")]
     Report(report::Arguments),
+    /// Measure the algorithms of each convolution, and store the fastest in a file
+    #[command(after_help = "Examples:
+  windlass tune resnet18.onnx --batch 16 -o tuning.json
+  windlass bench resnet18.onnx --batch 16 --tuned tuning.json
+  windlass tune lenet.graph --batch 64 --train adam --budget 500ms
+
+Results are for this CPU, batch and number of threads. Without `-o` they are where `Tuning` in programs looks for them.")]
+    Tune(tune::Arguments),
     /// Print a script with which a shell completes commands and options
     #[command(after_help = "Examples:
   windlass completions bash > ~/.local/share/bash-completion/completions/windlass
@@ -182,6 +191,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Bench(arguments) => bench::time(&arguments),
         Command::Profile(arguments) => bench::profile(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "windlass", &mut script);

@@ -2,6 +2,7 @@
 
 mod gradients;
 mod report;
+mod tuning;
 
 use std::path::Path;
 use std::process::{Command, Output};

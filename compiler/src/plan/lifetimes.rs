@@ -20,7 +20,7 @@ impl Plan {
     /// have different memory; what a loop and kernels outside it access lives as long as the whole loop.
     ///
     /// ```
-    /// use windlass::{Dynamic, Builder, Layer};
+    /// use windlass::{Builder, Dynamic, Layer};
     ///
     /// let mut builder = Builder::new("net");
     /// let x = builder.input("x", &[4])?;
