@@ -4,10 +4,11 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use windlass::Machine;
+use windlass::{Dynamic, Machine, Options};
 
 use crate::inputs::{drawn, feeds, forward};
 use crate::network::{Engine, RunSizes, Task};
+use crate::{File, tune};
 
 /// The arguments of `windlass bench` and `windlass profile`.
 #[derive(Debug, Args)]
@@ -21,13 +22,26 @@ pub(crate) struct Arguments {
     /// Time to measure for
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     seconds: f64,
+    /// Algorithms that `windlass tune` measured, for the same batch and threads
+    #[arg(long, value_name = "FILE")]
+    tuned: Option<File>,
+}
+
+impl Arguments {
+    fn options(&self, network: &Dynamic) -> Result<Options, Box<dyn Error>> {
+        let options = self.engine.options()?;
+        match &self.tuned {
+            Some(path) => tune::with_results(network, &options, path, self.sizes.batch()),
+            None => Ok(options),
+        }
+    }
 }
 
 pub(crate) fn time(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
-    let model = arguments.task.weights.model(&network, &arguments.engine.options()?)?;
+    let model = arguments.task.weights.model(&network, &arguments.options(&network)?)?;
     let sizes = arguments.sizes.of(&network)?;
-    let inputs = drawn(&network, &sizes, 1);
+    let inputs = drawn(network.graph(), &sizes, 1);
     forward(&model, &inputs)?;
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || start.elapsed().as_secs_f64() < arguments.seconds {
@@ -51,9 +65,9 @@ pub(crate) fn time(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn profile(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
-    let options = arguments.engine.options()?;
+    let options = arguments.options(&network)?;
     let model = arguments.task.weights.model(&network, &options)?;
-    let inputs = drawn(&network, &arguments.sizes.of(&network)?, 1);
+    let inputs = drawn(network.graph(), &arguments.sizes.of(&network)?, 1);
     let runs = (arguments.seconds * 100.0).clamp(1.0, 1e6).max(1.0) as usize;
     println!(
         "{}",

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use fastrand::Rng;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
-use windlass::{DType, Dynamic, DynamicInputs, DynamicOutputs, Feed, Model, Shape, Sizes};
+use windlass::{DType, Dynamic, DynamicInputs, DynamicOutputs, Feed, Graph, Model, Shape, Sizes};
+use windlass_compiler::ops::source::InputRole;
 
 use crate::{File, at};
 
@@ -20,10 +21,16 @@ pub(crate) enum Values {
 /// Named inputs, in the order of the network.
 pub(crate) type Inputs = Vec<(String, Values)>;
 
+/// The inputs of a graph that runs are given, with their shapes.
+pub(crate) fn data(graph: &Graph) -> impl Iterator<Item = (&str, &Shape)> {
+    let given = graph.inputs().filter(|(_, input)| input.role == InputRole::Data);
+    given.map(|(_, input)| (input.name.as_str(), &input.ty.shape))
+}
+
 /// Random inputs: numbers between −1 and 1, indices and lengths within their limits.
-pub(crate) fn drawn(network: &Dynamic, sizes: &Sizes, seed: u64) -> Inputs {
+pub(crate) fn drawn(graph: &Graph, sizes: &Sizes, seed: u64) -> Inputs {
     let mut random = Rng::with_seed(seed);
-    let named = network.inputs().zip(limits(network, sizes)).map(|((name, shape), limits)| {
+    let named = data(graph).zip(limits(graph, sizes)).map(|((name, shape), limits)| {
         let dims = IxDyn(&shape.concrete(sizes));
         let values = match limits {
             None => Values::Numbers(ArrayD::from_shape_simple_fn(dims, || 2.0 * random.f32() - 1.0)),
@@ -37,8 +44,7 @@ pub(crate) fn drawn(network: &Dynamic, sizes: &Sizes, seed: u64) -> Inputs {
 }
 
 /// The least and greatest element of each input of whole numbers, in order; `None` for inputs of other numbers.
-fn limits(network: &Dynamic, sizes: &Sizes) -> Vec<Option<RangeInclusive<i32>>> {
-    let graph = network.graph();
+fn limits(graph: &Graph, sizes: &Sizes) -> Vec<Option<RangeInclusive<i32>>> {
     let (indices, lengths) = (graph.index_limits(), graph.length_limits());
     let limits_of = |(name, _): (&str, &Shape)| {
         let value = graph.source(name).filter(|value| graph.ty(*value).dtype == DType::I32)?;
@@ -49,12 +55,12 @@ fn limits(network: &Dynamic, sizes: &Sizes) -> Vec<Option<RangeInclusive<i32>>> 
         };
         Some(least..=i32::try_from(most).unwrap_or(i32::MAX))
     };
-    network.inputs().map(limits_of).collect()
+    data(graph).map(limits_of).collect()
 }
 
 /// Checks whole numbers: the interpreter takes any.
-pub(crate) fn check(network: &Dynamic, inputs: &Inputs, sizes: &Sizes) -> Result<(), Box<dyn Error>> {
-    for ((name, values), limits) in inputs.iter().zip(limits(network, sizes)) {
+pub(crate) fn check(graph: &Graph, inputs: &Inputs, sizes: &Sizes) -> Result<(), Box<dyn Error>> {
+    for ((name, values), limits) in inputs.iter().zip(limits(graph, sizes)) {
         let fits = match (values, limits) {
             (Values::Numbers(_), None) => continue,
             (Values::Indices(array), Some(limits)) => {
@@ -70,12 +76,15 @@ pub(crate) fn check(network: &Dynamic, inputs: &Inputs, sizes: &Sizes) -> Result
     Ok(())
 }
 
-/// The inputs in a safetensors file, by name.
-pub(crate) fn from_file(network: &Dynamic, path: &File) -> Result<Inputs, Box<dyn Error>> {
+/// Inputs of these names and shapes in a safetensors file.
+pub(crate) fn from_file<'a>(
+    wanted: impl Iterator<Item = (&'a str, &'a Shape)>,
+    path: &File,
+) -> Result<Inputs, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|reason| at(path, "read", &reason))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|reason| at(path, "read", &reason))?;
     let mut inputs = Inputs::new();
-    for (name, shape) in network.inputs() {
+    for (name, shape) in wanted {
         let Ok(tensor) = file.tensor(name) else {
             let names: Vec<&str> = file.names();
             return Err(at(

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use ndarray::{ArrayD, IxDyn};
-use windlass::{Dynamic, Parameters, Sizes};
+use windlass::{Graph, Parameters, Shape, Sizes};
 use windlass_compiler::interp::{Array, Bindings, run};
 
 use crate::inputs::{Inputs, Values};
@@ -11,13 +11,33 @@ use crate::inputs::{Inputs, Values};
 /// Named outputs, in the order of the network.
 pub(crate) type Outputs = Vec<(String, ArrayD<f64>)>;
 
-/// The outputs of a network.
+/// The outputs of a graph.
 pub(crate) fn outputs(
-    network: &Dynamic,
+    graph: &Graph,
     parameters: &Parameters,
     inputs: &Inputs,
     sizes: &Sizes,
 ) -> Result<Outputs, Box<dyn Error>> {
+    outputs_of(graph, &bindings(parameters, inputs), sizes)
+}
+
+/// The outputs of a graph for values of all its sources.
+pub(crate) fn outputs_of(
+    graph: &Graph,
+    bindings: &Bindings<f64>,
+    sizes: &Sizes,
+) -> Result<Outputs, Box<dyn Error>> {
+    let outcome = run(graph, sizes, bindings)?;
+    let outputs = graph.outputs().iter().map(|output| {
+        let array = &outcome.outputs[&output.name];
+        let values = ArrayD::from_shape_vec(IxDyn(&array.sizes), array.real().to_vec())?;
+        Ok((output.name.clone(), values))
+    });
+    outputs.collect()
+}
+
+/// The values of sources, by name.
+pub(crate) fn bindings(parameters: &Parameters, inputs: &Inputs) -> Bindings<f64> {
     let mut bindings = Bindings::<f64>::new();
     for (name, values) in inputs {
         let array = match values {
@@ -34,19 +54,16 @@ pub(crate) fn outputs(
             bindings.insert(name.clone(), Array::new(tensor.shape(), numbers));
         }
     }
-    let outcome = run(network.graph(), sizes, &bindings)?;
-    let outputs = network.outputs().map(|(name, _)| {
-        let array = &outcome.outputs[name];
-        let values = ArrayD::from_shape_vec(IxDyn(&array.sizes), array.real().to_vec())?;
-        Ok((name.to_owned(), values))
-    });
-    outputs.collect()
+    bindings
 }
 
-/// The open sizes of a run with these inputs.
-pub(crate) fn sizes_of(network: &Dynamic, inputs: &Inputs) -> Result<Sizes, Box<dyn Error>> {
+/// The open sizes of a run with these inputs, which have these names and shapes in the graph.
+pub(crate) fn sizes_of<'a>(
+    declared: impl Iterator<Item = (&'a str, &'a Shape)>,
+    inputs: &Inputs,
+) -> Result<Sizes, Box<dyn Error>> {
     let mut sizes = Sizes::new();
-    for ((name, shape), (_, values)) in network.inputs().zip(inputs) {
+    for ((name, shape), (_, values)) in declared.zip(inputs) {
         let got = match values {
             Values::Numbers(array) => array.shape(),
             Values::Indices(array) => array.shape(),
@@ -63,9 +80,13 @@ pub(crate) fn sizes_of(network: &Dynamic, inputs: &Inputs) -> Result<Sizes, Box<
                 None => dim.fixed() == Some(size),
             });
         if !fits {
-            return Err(
-                format!("the input `{name}` has the shape {got:?}, but the network takes {shape}").into()
-            );
+            let known = shape.symbols().into_iter().filter_map(|symbol| Some((symbol, sizes.get(symbol)?)));
+            let known: Vec<String> = known.map(|(symbol, size)| format!("{symbol} = {size}")).collect();
+            let with = if known.is_empty() { String::new() } else { format!(" with {}", known.join(", ")) };
+            return Err(format!(
+                "the input `{name}` has the shape {got:?}, but the network takes {shape}{with}"
+            )
+            .into());
         }
     }
     Ok(sizes)

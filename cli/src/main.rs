@@ -1,15 +1,20 @@
 //! The command line: summaries, object files, runs and checks of networks whose graphs are in files.
 
+mod batch;
 mod bench;
 mod build;
 mod convert;
+mod grad;
 mod import;
 mod inputs;
 mod interpreter;
 mod network;
 mod plot;
+mod report;
 mod run;
+mod tensors;
 mod training;
+mod tune;
 mod verify;
 
 use std::error::Error;
@@ -108,6 +113,15 @@ enum Command {
     #[command(after_help = "Example:
   windlass verify lenet.graph --batch 3")]
     Verify(verify::Arguments),
+    /// Compute the loss of a batch and its gradients, and check them against central differences
+    #[command(after_help = "Examples:
+  windlass grad lenet.graph --batch 4 --check
+  windlass grad lenet.graph --weights lenet.safetensors --inputs images.safetensors --targets labels.safetensors -o gradients.safetensors
+  windlass grad autoencoder.graph --loss mean-squared-error --engine interpreter
+
+The network computes as in prediction: dropout does nothing, batch normalisation uses running statistics. The target is
+named `labels` (I32) for classes and `target` (F32) for numbers, in a file as `--inputs` takes them.")]
+    Grad(grad::Arguments),
     /// Time predictions
     #[command(after_help = "Example:
   windlass bench lenet.graph --batch 64 --threads 1 --seconds 5")]
@@ -116,6 +130,23 @@ enum Command {
     #[command(after_help = "Example:
   windlass profile resnet18.onnx --batch 16")]
     Profile(bench::Arguments),
+    /// Write an HTML page about a run: layers, kernels on the roofline, memory over time, the plan and its reasons
+    #[command(after_help = "Examples:
+  windlass report lenet.graph --batch 64 -o report.html
+  windlass report resnet18.onnx --threads 1 -o report.html
+  windlass report lenet.graph --batch 64 --train adam -o training.html
+
+The page is one file that needs nothing else; any browser opens it. Times are those of this machine, with inputs that are
+drawn: let nothing else run, and choose the batch of the program's use.")]
+    Report(report::Arguments),
+    /// Measure the algorithms of each convolution, and store the fastest in a file
+    #[command(after_help = "Examples:
+  windlass tune resnet18.onnx --batch 16 -o tuning.json
+  windlass bench resnet18.onnx --batch 16 --tuned tuning.json
+  windlass tune lenet.graph --batch 64 --train adam --budget 500ms
+
+Results are for this CPU, batch and number of threads. Without `-o` they are where `Tuning` in programs looks for them.")]
+    Tune(tune::Arguments),
     /// Print a script with which a shell completes commands and options
     #[command(after_help = "Examples:
   windlass completions bash > ~/.local/share/bash-completion/completions/windlass
@@ -163,8 +194,11 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Grad(arguments) => grad::run(&arguments),
         Command::Bench(arguments) => bench::time(&arguments),
         Command::Profile(arguments) => bench::profile(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "windlass", &mut script);

@@ -181,6 +181,11 @@ impl Engine {
 }
 
 impl RunSizes {
+    /// The number of samples.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch as usize
+    }
+
     /// The values of the open sizes of a network.
     pub(crate) fn of(&self, network: &Dynamic) -> Result<Sizes, Box<dyn Error>> {
         let mut sizes = Sizes::from(self.batch as usize);

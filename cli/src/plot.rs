@@ -40,14 +40,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         true => None,
         false => {
             let model = arguments.task.weights.model(&network, &arguments.engine.options()?)?;
-            let inputs = drawn(&network, &arguments.sizes.of(&network)?, 1);
+            let inputs = drawn(network.graph(), &arguments.sizes.of(&network)?, 1);
             Some(model.profile(feeds(&inputs), arguments.runs as usize)?)
         }
     };
-    let image = svg::svg(&Diagram::new(&network, profile.as_ref()));
-    std::fs::write(&arguments.output, image).map_err(|reason| at(&arguments.output, "write", &reason))?;
+    std::fs::write(&arguments.output, image(&network, profile.as_ref()))
+        .map_err(|reason| at(&arguments.output, "write", &reason))?;
     println!("{}", arguments.output.display());
     Ok(())
+}
+
+/// The layers as SVG, coloured by the times of a profile.
+pub(crate) fn image(network: &Dynamic, profile: Option<&Profile>) -> String {
+    svg::svg(&Diagram::new(network, profile))
 }
 
 /// What the image shows.

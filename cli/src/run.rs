@@ -1,18 +1,13 @@
 //! `windlass run`: predictions from files to files.
 
 use std::error::Error;
-use std::io::Write as _;
-use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use ndarray::ArrayD;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, serialize};
-use tempfile::NamedTempFile;
 
-use crate::inputs::{check, forward, from_file};
+use crate::inputs::{check, data, forward, from_file};
 use crate::network::{Engine, Task};
-use crate::{File, at, interpreter};
+use crate::{File, interpreter, tensors};
 
 /// The arguments of `windlass run`.
 #[derive(Debug, Args)]
@@ -32,15 +27,16 @@ pub(crate) struct Arguments {
     options: Engine,
 }
 
+/// What computes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     Compiled,
     Interpreter,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
-    let inputs = from_file(&network, &arguments.inputs)?;
+    let inputs = from_file(data(network.graph()), &arguments.inputs)?;
     let outputs: Vec<(String, ArrayD<f32>)> = match arguments.engine {
         Kind::Compiled => {
             let model = arguments.task.weights.model(&network, &arguments.options.options()?)?;
@@ -48,10 +44,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             outputs.iter().map(|(name, values)| (name.to_owned(), values.clone())).collect()
         }
         Kind::Interpreter => {
-            let sizes = interpreter::sizes_of(&network, &inputs)?;
-            check(&network, &inputs, &sizes)?;
+            let sizes = interpreter::sizes_of(data(network.graph()), &inputs)?;
+            check(network.graph(), &inputs, &sizes)?;
             let parameters = arguments.task.weights.of(&network)?;
-            let outputs = interpreter::outputs(&network, &parameters, &inputs, &sizes)?;
+            let outputs = interpreter::outputs(network.graph(), &parameters, &inputs, &sizes)?;
             outputs.into_iter().map(|(name, values)| (name, values.mapv(|number| number as f32))).collect()
         }
     };
@@ -61,22 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     };
-    let bytes: Vec<Vec<u8>> = outputs
-        .iter()
-        .map(|(_, values)| values.iter().flat_map(|number| number.to_le_bytes()).collect())
-        .collect();
-    let views = outputs.iter().zip(&bytes).map(|((name, values), bytes)| {
-        Ok((name.as_str(), TensorView::new(Dtype::F32, values.shape().to_vec(), bytes)?))
-    });
-    let views: Vec<_> = views.collect::<Result<_, safetensors::SafeTensorError>>()?;
-    let content = serialize(views, None)?;
-    // Written beside the file and renamed, so that no reader sees half of it.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let written = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).and_then(|mut file| {
-        file.write_all(&content)?;
-        file.persist(path)?.sync_all()
-    });
-    written.map_err(|reason| at(path, "write", &reason))?;
+    tensors::write(path, &outputs)?;
     for (name, values) in &outputs {
         println!("{name} {:?}", values.shape());
     }

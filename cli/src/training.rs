@@ -21,8 +21,8 @@ enum Kind {
 }
 
 /// A loss without settings, or with its defaults.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LossKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LossKind {
     CrossEntropy,
     NegativeLogLikelihood,
     BinaryCrossEntropy,
@@ -33,10 +33,25 @@ enum LossKind {
     Ctc,
 }
 
+impl LossKind {
+    pub(crate) fn loss(self) -> Loss {
+        match self {
+            LossKind::CrossEntropy => Loss::CrossEntropy,
+            LossKind::NegativeLogLikelihood => Loss::NegativeLogLikelihood { weights: Vec::new() },
+            LossKind::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+            LossKind::MeanSquaredError => Loss::MeanSquaredError,
+            LossKind::MeanAbsoluteError => Loss::MeanAbsoluteError,
+            LossKind::Huber => Loss::Huber { delta: 1.0 },
+            LossKind::KlDivergence => Loss::KlDivergence,
+            LossKind::Ctc => Loss::ctc(),
+        }
+    }
+}
+
 /// The training.
 #[derive(Debug, Args)]
 pub(crate) struct Training {
-    /// Give the object a training step with this optimiser
+    /// A training step with this optimiser, instead of or beside predictions
     #[arg(long, value_name = "OPTIMIZER")]
     train: Option<Kind>,
     /// The loss of the training; cross-entropy by default
@@ -61,16 +76,7 @@ impl Training {
             Kind::Adam => Optimizer::adam(),
             Kind::Adamw => Optimizer::adam_w(),
         };
-        let loss = match self.loss.unwrap_or(LossKind::CrossEntropy) {
-            LossKind::CrossEntropy => Loss::CrossEntropy,
-            LossKind::NegativeLogLikelihood => Loss::NegativeLogLikelihood { weights: Vec::new() },
-            LossKind::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
-            LossKind::MeanSquaredError => Loss::MeanSquaredError,
-            LossKind::MeanAbsoluteError => Loss::MeanAbsoluteError,
-            LossKind::Huber => Loss::Huber { delta: 1.0 },
-            LossKind::KlDivergence => Loss::KlDivergence,
-            LossKind::Ctc => Loss::ctc(),
-        };
+        let loss = self.loss.unwrap_or(LossKind::CrossEntropy).loss();
         let mut options = TrainerOptions::default()
             .optimizer(optimizer)
             .loss(loss)

@@ -25,8 +25,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
     let parameters = arguments.task.weights.of(&network)?;
     let sizes = arguments.sizes.of(&network)?;
-    let inputs = drawn(&network, &sizes, 1);
-    let expected = interpreter::outputs(&network, &parameters, &inputs, &sizes)?;
+    let inputs = drawn(network.graph(), &sizes, 1);
+    let expected = interpreter::outputs(network.graph(), &parameters, &inputs, &sizes)?;
     let mut worst = 0.0f64;
     let baseline = std::iter::once((128, Features::Baseline));
     for (bits, features) in

@@ -41,10 +41,12 @@ pub(super) fn place(
             memory.prepacked += buffer.size.elements.next_multiple_of(ALIGNMENT_WORDS);
         }
     }
-    let intermediates = lives(buffers, prepack, (&[], &[]));
+    let is_new = |location| location == Location::Nowhere;
+    let intermediates = lives(buffers, prepack, (&[], &[]), is_new);
     memory.prepacking = share(buffers, &intermediates, Location::Prepacking);
-    let (open, fixed): (Vec<Life>, Vec<Life>) =
-        lives(buffers, run, loops).into_iter().partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
+    let (open, fixed): (Vec<Life>, Vec<Life>) = lives(buffers, run, loops, is_new)
+        .into_iter()
+        .partition(|&(buffer, ..)| buffers[buffer].size.open.is_some());
     // Each size has its own arena. That of the batch comes first, and exists even if it is empty.
     let mut sizes: Vec<SizeId> = open.iter().filter_map(|&(buffer, ..)| buffers[buffer].size.open).collect();
     sizes.push(SizeId::BATCH);
@@ -77,13 +79,18 @@ fn whole(buffers: &[Buffer], windows: &[Window], buffer: BufferId) -> BufferId {
     }
 }
 
-/// The lifetimes of buffers without a location, in kernels that run one after the other. What a loop and kernels outside
+/// The lifetimes of buffers at some locations, in kernels that run one after the other. What a loop and kernels outside
 /// it access lives as long as the whole loop runs.
-fn lives(buffers: &[Buffer], kernels: &[Kernel], (loops, windows): (&[Loop], &[Window])) -> Vec<Life> {
+pub(super) fn lives(
+    buffers: &[Buffer],
+    kernels: &[Kernel],
+    (loops, windows): (&[Loop], &[Window]),
+    is_meant: impl Fn(Location) -> bool,
+) -> Vec<Life> {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; buffers.len()];
     for (step, kernel) in kernels.iter().enumerate() {
         for id in kernel.buffers().into_iter().map(|buffer| whole(buffers, windows, buffer)) {
-            if buffers[id.index()].location == Location::Nowhere {
+            if is_meant(buffers[id.index()].location) {
                 let span = spans[id.index()].get_or_insert((step, step));
                 span.1 = step;
             }

@@ -1,5 +1,9 @@
 //! Every command as a user runs it: its output, its files and its errors.
 
+mod gradients;
+mod report;
+mod tuning;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

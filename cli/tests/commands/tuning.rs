@@ -1,0 +1,35 @@
+//! `windlass tune`.
+
+use super::Fixture;
+
+const IMAGES: &str = r#"graph images {
+  %x = input {name = "x", type = "f32[N, 8, 12, 12]"}
+  %w = parameter {name = "c.weight", shape = "[16, 8, 3, 3]", init = "xavier_uniform"}
+  %y = conv(%x, %w) {kernel_size = [3, 3], stride = [1, 1], padding = [1, 1], dilation = [1, 1], groups = 1}
+  output "y" = %y
+}"#;
+
+#[test]
+fn algorithms_are_measured_and_used() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path().join("images.graph"), IMAGES).unwrap();
+    let text = fixture.prints("tune images.graph --batch 2 --threads 1 --budget 200ms -o tuning.json");
+    assert!(text.starts_with("conv") && text.ends_with("tuning.json\n"), "{text}");
+    let text = fixture.prints("tune images.graph --batch 2 --threads 1 --budget 0s -o tuning.json");
+    assert!(!text.contains("µs"), "measured again: {text}");
+    let run = "images.graph --batch 2 --threads 1 --seconds 0.01 --tuned tuning.json";
+    assert!(fixture.prints(&format!("bench {run}")).contains("median"));
+    assert!(fixture.prints(&format!("profile {run}")).contains("conv"));
+}
+
+#[test]
+fn mistakes_in_tuning_are_explained() {
+    let fixture = Fixture::new();
+    let text = fixture.prints("tune tagger.graph -o tuning.json");
+    assert!(text.contains("no convolution with a choice"), "{text}");
+    fixture.refuses("tune tagger.graph --budget soon", "write `2s` or `500ms`");
+    fixture.refuses("bench tagger.graph --tuned absent.json", "windlass tune NETWORK -o absent.json");
+    std::fs::write(fixture.path().join("images.graph"), IMAGES).unwrap();
+    std::fs::write(fixture.path().join("broken.json"), "{").unwrap();
+    fixture.refuses("bench images.graph --tuned broken.json", "holds no measurements");
+}
