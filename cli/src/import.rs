@@ -7,7 +7,7 @@ use windlass::onnx::{Output, supported_operators};
 use windlass::{Model, Options};
 
 use crate::network::Source;
-use crate::{File, at};
+use crate::{File, at, files};
 
 /// The arguments of `windlass import`.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let name = arguments.source.stem();
     let (graph, weights) = (folder.join(format!("{name}.graph")), folder.join(format!("{name}.safetensors")));
     let text = model.network().graph().to_string();
-    std::fs::write(&graph, text).map_err(|reason| at(&graph, "write", &reason))?;
+    files::write(&graph, text)?;
     let model =
         Model::of_parameters(model.network().clone(), model.parameters().clone(), &Options::default())?;
     model.save(&weights)?;

@@ -4,6 +4,7 @@ mod batch;
 mod bench;
 mod build;
 mod convert;
+mod files;
 mod grad;
 mod import;
 mod inputs;

@@ -12,7 +12,7 @@ use windlass_compiler::ops::source::{InputRole, Source};
 
 use crate::inputs::{drawn, feeds};
 use crate::network::{Engine, RunSizes, Task};
-use crate::{File, at};
+use crate::{File, files};
 
 /// The arguments of `windlass plot`.
 #[derive(Debug, Args)]
@@ -44,8 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             Some(model.profile(feeds(&inputs), arguments.runs as usize)?)
         }
     };
-    std::fs::write(&arguments.output, image(&network, profile.as_ref()))
-        .map_err(|reason| at(&arguments.output, "write", &reason))?;
+    files::write(&arguments.output, image(&network, profile.as_ref()))?;
     println!("{}", arguments.output.display());
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::batch::Batch;
 use crate::inputs::{drawn, feeds};
 use crate::network::{Engine, RunSizes, Task};
 use crate::training::Training;
-use crate::{File, at, plot};
+use crate::{File, files, plot};
 
 /// The arguments of `windlass report`.
 #[derive(Debug, Args)]
@@ -91,8 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         training,
         options: format!("{options:#?}"),
     };
-    std::fs::write(&arguments.output, page::page(&report))
-        .map_err(|reason| at(&arguments.output, "write", &reason))?;
+    files::write(&arguments.output, page::page(&report))?;
     println!("{}", arguments.output.display());
     Ok(())
 }

@@ -82,6 +82,14 @@ pub(crate) fn with_results(
     let tuned = tuning.for_model_of(network, options)?;
     match tuned.problems.first() {
         Some(problem) => Err(problem.to_string().into()),
-        None => Ok(tuned.options),
+        None => {
+            if tuned.options.compile.plan.tuned.is_empty() {
+                eprintln!(
+                    "note: {} has no results for this network, batch of {batch} and number of threads: the planner chooses",
+                    path.display()
+                );
+            }
+            Ok(tuned.options)
+        }
     }
 }
