@@ -165,7 +165,7 @@ fn differences(
         let scale = gradient.largest().max(1e-3 * largest_of_all).max(1e-8);
         let values: Vec<f64> = gradient.values.iter().copied().collect();
         let most = (0..values.len()).max_by(|&a, &b| values[a].abs().total_cmp(&values[b].abs()));
-        let drawn = (1..arguments.samples).map(|_| random.usize(..values.len()));
+        let drawn = (1..arguments.samples).filter(|_| most.is_some()).map(|_| random.usize(..values.len()));
         let mut difference = 0.0f64;
         for place in most.into_iter().chain(drawn) {
             let mut loss_at = |moved: &dyn Fn(f64) -> f64| -> Result<(f64, f64), Box<dyn Error>> {

@@ -39,7 +39,7 @@ fn time(text: &str) -> Result<Duration, String> {
     };
     let seconds = number.parse::<f64>().ok().map(|number| number * unit);
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| format!("`{text}` is no time; write `2s` or `500ms`"))
+    time.ok_or_else(|| format!("`{text}` is not a time; write `2s` or `500ms`"))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

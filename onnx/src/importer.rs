@@ -216,6 +216,15 @@ impl<'m> Importer<'m> {
         }
     }
 
+    /// Counts a step of a loop that is unrolled as a node, so that steps without nodes are bounded too.
+    pub(crate) fn count_step(&mut self) -> Result<(), Reason> {
+        self.imported += 1;
+        match self.has_too_many_nodes() {
+            true => Err(Reason::Unsupported(format!("the model has more than {MOST_NODES} nodes"))),
+            false => Ok(()),
+        }
+    }
+
     /// Whether nodes were left out because there are too many.
     pub(crate) fn has_too_many_nodes(&self) -> bool {
         self.imported > MOST_NODES

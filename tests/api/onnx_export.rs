@@ -42,11 +42,11 @@ fn graphs_that_cannot_be_exported_leave_no_file() -> Outcome {
     let text = r#"graph net {
       %0 = input {name = "x", type = "f32[N, 4]"}
       %1 = binary(%0, %0) {kind = "sigmoid_grad"} @gate
-      %2 = softmax_grad(%1, %0) @scores
+      %2 = softmax_grad(%0, %0) @scores
       output "y" = %1
       output "z" = %2
     }"#;
-    let graph: Graph = text.replace("%2 = softmax_grad(%1, %0)", "%2 = softmax_grad(%0, %0)").parse()?;
+    let graph: Graph = text.parse()?;
     let parameters = Parameters::initialized(&graph, 1)?;
     let Err(Error::OnnxExport(error)) = export(&graph, &parameters, &path) else { panic!("it was exported") };
     assert!(matches!(&*error, ExportError::Operators { problems } if problems.len() == 2));

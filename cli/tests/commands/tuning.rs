@@ -20,6 +20,10 @@ fn algorithms_are_measured_and_used() {
     let run = "images.graph --batch 2 --threads 1 --seconds 0.01 --tuned tuning.json";
     assert!(fixture.prints(&format!("bench {run}")).contains("median"));
     assert!(fixture.prints(&format!("profile {run}")).contains("conv"));
+    let note = "tuning.json has no results for this network, batch of 7";
+    assert!(!fixture.prints(&format!("bench {run}")).contains("has no results"));
+    let other = run.replace("--batch 2", "--batch 7");
+    assert!(fixture.prints(&format!("bench {other}")).contains(note));
 }
 
 #[test]

@@ -322,6 +322,7 @@ impl<'m> Importer<'m> {
         let mut carried: Vec<Value> = recurrence.carried.iter().map(|(_, value)| value.clone()).collect();
         let mut collected: Vec<Vec<Value>> = Vec::new();
         for index in 0..steps {
+            self.count_step()?;
             let mut inner = stored.beside(recurrence.scope);
             let number = Known::integers(Vec::new(), vec![index as i64]);
             inner.insert(step.to_owned(), Some(number.into()));

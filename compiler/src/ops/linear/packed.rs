@@ -21,8 +21,8 @@ pub(super) const LEAST_ITEMS_OF_ONE: usize = 256;
 /// at the speed of memory in any order, and packing would double the memory of a model.
 const LARGEST_FOR_FEW: usize = 2 << 20;
 
-/// A batch that is larger than the usual one still has tiles of several rows.
-const LEAST_ROWS: usize = 8;
+/// The number of items whose tiles serve a usual batch of one: larger batches still have several rows.
+const ITEMS_FOR_ONE: usize = 4;
 
 /// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and that is faster; or because
 /// there are many items. The outputs must fill at least half of the lanes of their vectors.
@@ -68,9 +68,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, weight: Weight, ep
     let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
     let mut draft = lowering.draft(node, note);
     let index = draft.var();
-    // Smaller tiles for the items that are left over: each size divides the one before.
+    // Smaller tiles for the items that are left over: each size divides the one before. Few items have single rows, which
+    // take less code.
+    let divisor = if items < MANY_ITEMS { block.rows } else { 2 };
     let rows: Vec<usize> =
-        std::iter::successors(Some(block.rows), |&rows| (rows > 1).then_some(rows / 2)).collect();
+        std::iter::successors(Some(block.rows), |&rows| (rows > 1).then_some(rows / divisor)).collect();
     let body = range.branch(index, |start, columns| {
         over_batch(&mut draft, &rows, |n, rows| {
             let element = |view: &View| (view.address.clone().at(start, 1).plus(n, outputs), outputs);
@@ -105,12 +107,13 @@ fn tile(lowering: &Lowering<'_>, items: usize, inputs: usize, outputs: usize) ->
     // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
     let most = if (4 * inputs).is_multiple_of(4096) { 4 } else { usize::MAX };
     let vectors = lowering.vectors;
+    let items = if items == 1 { ITEMS_FOR_ONE } else { items };
     let time = |block: &RegisterTile| {
-        let rows = BlockedRange::exact(items.max(LEAST_ROWS), block.rows);
+        let rows = BlockedRange::exact(items, block.rows);
         let columns = BlockedRange::exact(outputs.div_ceil(lowering.options.threads), block.columns);
         RegisterTile::time_of_all(vectors, &rows, &columns)
     };
-    let fits = |block: &RegisterTile| block.rows.is_power_of_two() && block.rows <= most;
+    let fits = |block: &RegisterTile| block.rows.is_power_of_two() && block.rows <= most.min(items);
     let least = RegisterTile { rows: 1, columns: vectors.lanes };
     RegisterTile::all(vectors).filter(fits).min_by_key(time).unwrap_or(least)
 }

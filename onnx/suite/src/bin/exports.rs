@@ -44,14 +44,18 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let entries = zoo::NETWORKS.iter().chain(&zoo::SMALL_NETWORKS);
     let mut networks = sequences::networks();
     networks.extend(entries.map(|entry| (entry.name, (entry.graph)().clone())));
+    let mut failed = 0;
     for (name, graph) in networks.into_iter().filter(|(name, _)| name.contains(&arguments.only)) {
         let path = arguments.folder.join(format!("{}.onnx", name.replace(' ', "_")));
         match exported(graph, &path) {
             Ok(result) => println!("{name}: {result}"),
-            Err(error) => println!("{name}: error: {error}"),
+            Err(error) => {
+                failed += 1;
+                println!("{name}: error: {error}");
+            }
         }
     }
-    Ok(())
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} networks were not exported").into()) }
 }
 
 /// Exports a network, and returns how its outputs differ from those of the imported model.

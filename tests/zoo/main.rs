@@ -1,14 +1,16 @@
 //! The networks of the zoo have the sizes of the papers' networks, as counted by PyTorch for the same layers, and small
 //! variants of the large ones give the interpreter's results when compiled.
 
-#[path = "api/support/arm64.rs"]
+#[path = "../api/support/arm64.rs"]
 mod arm64;
-#[path = "../benches/support/oracle.rs"]
+#[path = "../../benches/support/oracle.rs"]
 mod oracle;
-#[path = "../benches/support/task.rs"]
+#[path = "../../benches/support/task.rs"]
 mod task;
-#[path = "../examples/zoo/mod.rs"]
+#[path = "../../examples/zoo/mod.rs"]
 mod zoo;
+
+mod export;
 
 use std::collections::BTreeSet;
 
@@ -53,33 +55,6 @@ const EXPECTED: [(&str, u64, usize, u64, u64); 10] = [
 fn network(name: &str) -> &'static Graph {
     let entry = zoo::NETWORKS.iter().find(|entry| entry.name == name);
     (entry.unwrap_or_else(|| panic!("there is no {name}")).graph)()
-}
-
-/// The program `exports` of the ONNX suite does so for all networks.
-#[test]
-fn small_networks_return_from_onnx() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let path = folder.path().join("net.onnx");
-    for entry in zoo::SMALL_NETWORKS {
-        let network = Dynamic::new((entry.graph)().clone()).unwrap();
-        let model = network.model(1).unwrap();
-        model.to_onnx(&path).unwrap();
-        let again = Model::from_onnx(&path).unwrap();
-        for ((name, shape), (own, found)) in network.outputs().zip(again.network().outputs()) {
-            assert_eq!((name, shape), (own, found), "{}", entry.name);
-        }
-        let (_, input) = network.inputs().next().unwrap();
-        let count: usize = input.item().iter().product();
-        let x: Vec<f32> = (0..2 * count).map(|index| (index % 17) as f32 / 8.0 - 1.0).collect();
-        let [expected, found] =
-            [&model, &again].map(|model| model.forward([(network.inputs().next().unwrap().0, &x)]).unwrap());
-        for (expected, found) in expected.into_arrays().iter().zip(found.into_arrays()) {
-            let largest = expected.iter().fold(0f32, |most, number| most.max(number.abs()));
-            let most = expected.iter().zip(&found).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
-            // Passes may order sums in another way.
-            assert!(most <= 1e-6 * largest, "{}: {most} of {largest}", entry.name);
-        }
-    }
 }
 
 #[test]
