@@ -143,6 +143,7 @@ mod tests {
     use windlass_compiler::kernel::Units;
     use windlass_compiler::pass::Mode;
     use windlass_compiler::pipeline::{CompileOptions, compile};
+    use windlass_compiler::plan::PlanOptions;
     use windlass_compiler::shape::{Polynomial, Symbol};
 
     use super::{ParallelSteps, smallest_divisible_batch, smallest_lasting_batch};
@@ -153,7 +154,8 @@ mod tests {
         let y = builder.layer("f1", &Layer::linear(outputs), x).unwrap();
         builder.output("y", y).unwrap();
         let graph = builder.finish().unwrap();
-        compile(&graph, Mode::Inference, &CompileOptions::default(), &Dump::none()).unwrap().0
+        let options = CompileOptions::default().plan(PlanOptions::default().threads(2));
+        compile(&graph, Mode::Inference, &options, &Dump::none()).unwrap().0
     }
 
     #[test]
@@ -166,7 +168,7 @@ mod tests {
             (parallel.any(), parallel.of_step(0))
         };
         assert_eq!((parallel(&large, 1), parallel(&large, 64)), ((true, true), (true, true)));
-        let small = linear(16, 64);
+        let small = linear(16, 8);
         assert_eq!((parallel(&small, 1), parallel(&small, 10_000)), ((false, false), (true, true)));
     }
 
