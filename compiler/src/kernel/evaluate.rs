@@ -118,6 +118,7 @@ impl Evaluator<'_, '_> {
                 whole - whole % multiple
             }
             Extent::Chunk => self.chunk,
+            Extent::ChunkFloor(multiple) => self.chunk - self.chunk % multiple,
         }
     }
 

@@ -110,6 +110,8 @@ pub enum Extent {
     },
     /// The length of the running thread's chunk of [`Split::Lanes`].
     Chunk,
+    /// The length of the chunk, rounded down to a multiple.
+    ChunkFloor(usize),
 }
 
 /// A sum of loop variables times factors plus a constant, in elements.
@@ -314,7 +316,7 @@ pub enum Split {
     Serial,
     /// The body runs for every index of these axes, collapsed into one range, the first outermost.
     Axes(Vec<(Var, Extent)>),
-    /// A flat span of elements: the variable is the first element of a thread's chunk, [`Extent::Chunk`] its length.
+    /// A flat span of elements or items: the variable is the first one of a thread's chunk, [`Extent::Chunk`] their number.
     Lanes(Var, Extent),
 }
 

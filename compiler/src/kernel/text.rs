@@ -33,6 +33,7 @@ impl Display for Extent {
             Extent::Floor { size, times: 1, multiple } => write!(f, "floor({size}, {multiple})"),
             Extent::Floor { size, times, multiple } => write!(f, "floor({size}*{times}, {multiple})"),
             Extent::Chunk => write!(f, "chunk"),
+            Extent::ChunkFloor(multiple) => write!(f, "floor(chunk, {multiple})"),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Units {
                         units.count = units.count.saturating_mul(times);
                         units.open.push(size);
                     }
-                    Extent::Floor { .. } | Extent::Chunk => {}
+                    Extent::Floor { .. } | Extent::Chunk | Extent::ChunkFloor(_) => {}
                 }
             }
             units

@@ -81,8 +81,10 @@ impl Checker {
 
     fn extent(&self, extent: Extent) -> Result<(), String> {
         match extent {
-            Extent::Chunk if !self.chunk => Err("a chunk outside a split over lanes".to_owned()),
-            Extent::Floor { multiple: 0, .. } => Err("a multiple of 0".to_owned()),
+            Extent::Chunk | Extent::ChunkFloor(_) if !self.chunk => {
+                Err("a chunk outside a split over lanes".to_owned())
+            }
+            Extent::Floor { multiple: 0, .. } | Extent::ChunkFloor(0) => Err("a multiple of 0".to_owned()),
             _ => Ok(()),
         }
     }

@@ -148,7 +148,9 @@ impl Checker<'_> {
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
                 self.sizes[size.index()].times(times as i128)
             }
-            Extent::Chunk => self.chunk.as_ref().map_or(Count::default(), |(_, whole)| whole.clone()),
+            Extent::Chunk | Extent::ChunkFloor(_) => {
+                self.chunk.as_ref().map_or(Count::default(), |(_, whole)| whole.clone())
+            }
         }
     }
 
@@ -180,9 +182,9 @@ impl Checker<'_> {
         body: &[Stmt],
     ) -> Result<(), String> {
         let least = match start {
-            // Rounded down, it may be any number including 0.
-            Extent::Floor { .. } => Count::default(),
-            Extent::Fixed(_) | Extent::Open(..) | Extent::Chunk => self.end(start),
+            // Rounded down, or of a thread, it may be any number including 0.
+            Extent::Floor { .. } | Extent::Chunk | Extent::ChunkFloor(_) => Count::default(),
+            Extent::Fixed(_) | Extent::Open(..) => self.end(start),
         };
         let end_count = self.end(end);
         // The last value is a whole step below the end, if the extent is a multiple of the step.
@@ -191,33 +193,38 @@ impl Checker<'_> {
                 Count::fixed(first + (end - first - 1) / step * step)
             }
             (
-                Extent::Fixed(first) | Extent::Floor { multiple: first, .. },
-                Extent::Floor { multiple, .. },
+                Extent::Fixed(first) | Extent::Floor { multiple: first, .. } | Extent::ChunkFloor(first),
+                Extent::Floor { multiple, .. } | Extent::ChunkFloor(multiple),
             ) if multiple.is_multiple_of(step) && first.is_multiple_of(step) => {
                 end_count.plus_number(-(step as i128))
             }
             _ => end_count.plus_number(-1),
         };
         let range = Range { least, greatest };
-        let is_chunk = end == Extent::Chunk;
-        if range.is_empty() && !is_chunk {
+        let of_chunk = match end {
+            Extent::Chunk => Some(1),
+            Extent::ChunkFloor(multiple) if multiple.is_multiple_of(step) => Some(step),
+            Extent::ChunkFloor(_) => Some(1),
+            _ => None,
+        };
+        if range.is_empty() && of_chunk.is_none() {
             return Ok(());
         }
         let known = self.facts.len();
         self.ranges[var.0] = range;
-        if is_chunk {
-            self.within_chunk(var);
+        if let Some(step) = of_chunk {
+            self.within_chunk(var, step);
         }
         let result = self.body(body);
         self.facts.truncate(known);
         result
     }
 
-    /// A variable that counts within a chunk ends where the chunk ends, and all chunks end where the whole ends.
-    fn within_chunk(&mut self, var: Var) {
+    /// A variable that counts within a chunk ends a step before the chunk does, and all chunks end where the whole ends.
+    fn within_chunk(&mut self, var: Var, step: usize) {
         if let Some((first, whole)) = &self.chunk {
             let sum = Sum { terms: vec![(*first, 1), (var, 1)], ..Sum::default() };
-            let greatest = Some(whole.plus_number(-1));
+            let greatest = Some(whole.plus_number(-(step as i128)));
             self.facts.push(Fact { sum, least: None, greatest });
         }
     }
@@ -389,7 +396,7 @@ impl Checker<'_> {
         let known = self.facts.len();
         self.ranges[self.span.0] = Range::below(&lanes);
         if map.lanes == Extent::Chunk {
-            self.within_chunk(self.span);
+            self.within_chunk(self.span, 1);
         }
         let result = self.map_accesses(map);
         self.facts.truncate(known);

@@ -50,6 +50,8 @@ pub struct Lowering<'g> {
     pub(super) batch_invariant: HashSet<ValueId>,
     /// Those of them that do change between runs, in the body of a loop: they do not change from step to step.
     pub(super) before_loop: HashSet<ValueId>,
+    /// Whether the graph is the body of a loop.
+    is_body: bool,
     pub(super) lowered: Lowered,
     /// The memory of the values that scans carry.
     pub(super) carried: HashMap<NodeId, Vec<CarriedMemory>>,
@@ -81,6 +83,7 @@ impl<'g> Lowering<'g> {
             views: HashMap::new(),
             batch_invariant: HashSet::new(),
             before_loop: HashSet::new(),
+            is_body: false,
             lowered: Lowered::default(),
             carried: HashMap::new(),
             windows: Vec::new(),
@@ -115,6 +118,7 @@ impl<'g> Lowering<'g> {
             views: HashMap::new(),
             batch_invariant: HashSet::new(),
             before_loop: HashSet::new(),
+            is_body: true,
             lowered: Lowered::default(),
             carried: HashMap::new(),
             windows: std::mem::take(&mut around.windows),
@@ -293,6 +297,11 @@ impl<'g> Lowering<'g> {
     /// others from it in advance.
     pub fn is_prepacked(&self, value: ValueId) -> bool {
         self.batch_invariant.contains(&value)
+    }
+
+    /// Whether a value is the same in all steps of the loop whose body this is.
+    pub fn is_fixed_in_loop(&self, value: ValueId) -> bool {
+        self.is_body && self.is_prepacked(value)
     }
 
     /// Adds a finished kernel whose result depends only on one value. If that value depends only on parameters, the

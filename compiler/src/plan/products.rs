@@ -10,11 +10,17 @@ use crate::shape::Polynomial;
 /// The floating-point operations of all tiles of a kernel of a plan, where a multiply-add counts as two; `None` for a
 /// kernel without tiles. Epilogues do not count.
 pub fn products(kernel: &Kernel, plan: &Plan) -> Option<Cost> {
-    let mut counter = Counter { ranges: vec![Count::number(1.0); kernel.variables], plan, sums: Vec::new() };
-    let mut times = Count::number(1.0);
+    let one = Count::number(1.0);
+    let mut times = one.clone();
+    // All chunks together are the whole span.
+    let chunk = match kernel.split {
+        Split::Lanes(_, extent) => Count::of(extent, &one),
+        Split::Serial | Split::Axes(_) => one.clone(),
+    };
+    let mut counter = Counter { ranges: vec![one.clone(); kernel.variables], chunk, plan, sums: Vec::new() };
     if let Split::Axes(axes) = &kernel.split {
         for &(var, extent) in axes {
-            let count = Count::of(extent, &Count::number(1.0));
+            let count = Count::of(extent, &one);
             counter.ranges[var.0] = count.clone();
             times = times.times(&count);
         }
@@ -28,6 +34,8 @@ pub fn products(kernel: &Kernel, plan: &Plan) -> Option<Cost> {
 struct Counter<'p> {
     /// The number of values of each variable.
     ranges: Vec<Count>,
+    /// The elements of all chunks.
+    chunk: Count,
     plan: &'p Plan,
     /// The operations of each tile.
     sums: Vec<Count>,
@@ -39,7 +47,7 @@ impl Counter<'_> {
         for stmt in body {
             match stmt {
                 Stmt::For { var, start, end, step, body } => {
-                    let range = Count::range([*start, *end], *step, &Count::number(1.0));
+                    let range = Count::range([*start, *end], *step, &self.chunk);
                     self.ranges[var.0] = range.clone();
                     self.body(body, &times.clone().times(&range));
                 }

@@ -92,7 +92,7 @@ impl Count {
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
                 Count { factor: times as f64, sizes: SmallVec::from_slice(&[size]) }
             }
-            Extent::Chunk => chunk.clone(),
+            Extent::Chunk | Extent::ChunkFloor(_) => chunk.clone(),
         }
     }
 

@@ -7,6 +7,7 @@
 use iced_x86::code_asm::{CodeAssembler, CodeLabel};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
+use super::math;
 use super::operands::{Binary, Fused, Lanes, MemoryRef, Source, Vector, Width, narrow_register, pick};
 use crate::codegen::fallback::{Failure, FallbackReason};
 
@@ -22,13 +23,18 @@ pub(super) struct Emitter {
     constants: Vec<Vec<u32>>,
     /// Their address and the general register that holds it, once a constant is used.
     pool: Option<(CodeLabel, Register)>,
+    /// The mask register that functions overwrite at 512 bits.
+    pub(super) mask: u8,
+    /// Instructions that are not part of the function yet.
+    recorded: Option<Vec<Instruction>>,
     failure: Option<Failure>,
 }
 
 impl Emitter {
     pub(super) fn new(width: Width) -> Result<Self, Failure> {
         let code = CodeAssembler::new(64).map_err(|error| Failure::Fault(error.to_string()))?;
-        Ok(Emitter { width, code, constants: Vec::new(), pool: None, failure: None })
+        let mask = math::MASK;
+        Ok(Emitter { width, code, constants: Vec::new(), pool: None, mask, recorded: None, failure: None })
     }
 
     fn note(&mut self, result: Result<(), IcedError>) {
@@ -45,8 +51,24 @@ impl Emitter {
 
     /// Adds an instruction.
     pub(super) fn put(&mut self, instruction: Result<Instruction, IcedError>) {
-        let result = instruction.and_then(|instruction| self.code.add_instruction(instruction));
+        let result = instruction.and_then(|instruction| match &mut self.recorded {
+            Some(recorded) => {
+                recorded.push(instruction);
+                Ok(())
+            }
+            None => self.code.add_instruction(instruction),
+        });
         self.note(result);
+    }
+
+    /// From here on instructions are recorded, instead of added to the function.
+    pub(super) fn record(&mut self) {
+        self.recorded = Some(Vec::new());
+    }
+
+    /// The instructions since [`Emitter::record`]. The next ones are added to the function.
+    pub(super) fn recorded(&mut self) -> Vec<Instruction> {
+        self.recorded.take().unwrap_or_default()
     }
 
     /// The register of the width's vectors.

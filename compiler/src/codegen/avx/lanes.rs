@@ -400,6 +400,12 @@ impl Emitter {
         self.two(codes, to, from.into());
     }
 
+    /// Reciprocals with a relative error below 2⁻¹⁴: only at 512 bits. That of infinity is 0.
+    pub(super) fn approximate_reciprocal(&mut self, to: Vector, from: Vector) {
+        let (to, from) = (self.register(to), self.register(from));
+        self.put(Instruction::with2(Code::EVEX_Vrcp14ps_zmm_k1z_zmmm512b32, to, from));
+    }
+
     /// Integers to floats.
     pub(super) fn convert_integers(&mut self, to: Vector, from: Vector) {
         let codes = (Code::VEX_Vcvtdq2ps_ymm_ymmm256, Code::EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er);

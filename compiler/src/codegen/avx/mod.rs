@@ -3,6 +3,7 @@
 
 mod emit;
 mod formula;
+mod interleave;
 mod lanes;
 mod listing;
 mod map;

@@ -144,6 +144,8 @@ pub(super) enum Fused {
     Accumulate,
     /// `to ← to·a + b`.
     MultiplyThenAdd,
+    /// `to ← b − to·a`.
+    MultiplyThenSubtract,
 }
 
 impl Fused {
@@ -154,6 +156,9 @@ impl Fused {
             }
             Fused::MultiplyThenAdd => {
                 (Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256, Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er)
+            }
+            Fused::MultiplyThenSubtract => {
+                (Code::VEX_Vfnmadd213ps_ymm_ymm_ymmm256, Code::EVEX_Vfnmadd213ps_zmm_k1z_zmm_zmmm512b32_er)
             }
         };
         pick(width, narrow, wide)

@@ -138,11 +138,20 @@ impl KernelEmitter<'_, '_, '_> {
             }
             Extent::Floor { size, times, multiple } => {
                 let whole = self.extent(Extent::Open(size, times));
-                let rest = self.emit.builder.ins().urem_imm_s(whole, multiple as i64);
-                self.emit.builder.ins().isub(whole, rest)
+                self.rounded_down(whole, multiple)
+            }
+            Extent::ChunkFloor(multiple) => {
+                let whole = self.extent(Extent::Chunk);
+                self.rounded_down(whole, multiple)
             }
             Extent::Chunk => self.chunk.expect("verified: a chunk exists where it is used"),
         }
+    }
+
+    /// A number rounded down to a multiple.
+    fn rounded_down(&mut self, number: Value, multiple: usize) -> Value {
+        let rest = self.emit.builder.ins().urem_imm_s(number, multiple as i64);
+        self.emit.builder.ins().isub(number, rest)
     }
 
     /// The value of an affine sum without its constant.

@@ -462,7 +462,7 @@ impl KernelEmitter<'_, '_, '_> {
 fn fixed(extent: &Extent) -> Option<usize> {
     match extent {
         Extent::Fixed(count) => Some(*count),
-        Extent::Open(..) | Extent::Floor { .. } | Extent::Chunk => None,
+        Extent::Open(..) | Extent::Floor { .. } | Extent::Chunk | Extent::ChunkFloor(_) => None,
     }
 }
 

@@ -175,7 +175,10 @@ fn threads_share_the_work() {
     let blocks = "kernel k { variables 1 serial {
         for i0 in 0..floor(N, 4) by 4 { map 24 lanes { e0 = 1.0 store f32 b1[i0*6] by 1 += e0 } }
         for i0 in floor(N, 4)..N { map 6 lanes { e0 = 1.0 store f32 b1[i0*6] by 1 += e0 } } } }";
-    for (text, has_setup) in [(axes, true), (lanes, false), (blocks, false)] {
+    let items = "kernel k { variables 2 parallel elements i0 of N*6 {
+        for i1 in 0..floor(chunk, 4) by 4 { map 4 lanes { e0 = 1.0 store f32 b1[i0 + i1] by 1 += e0 } }
+        for i1 in floor(chunk, 4)..chunk { map 1 lanes { e0 = 1.0 store f32 b1[i0 + i1] by 1 += e0 } } } }";
+    for (text, has_setup) in [(axes, true), (lanes, false), (blocks, false), (items, false)] {
         let kernel: Kernel = text.parse().unwrap();
         for (batch, threads) in [(1, 1), (1, 4), (5, 1), (5, 3), (7, 8)] {
             let mut memory = KernelMemory::of(vec![vec![0; threads], vec![0; 6 * batch]]);

@@ -183,14 +183,22 @@ impl<'t> Cursor<'t> {
         Some(SizeId(size))
     }
 
-    /// `12`, `N`, `s1*4`, `floor(N, 8)` or `chunk`.
+    /// `12`, `N`, `s1*4`, `floor(N, 8)`, `chunk` or `floor(chunk, 8)`.
     pub(super) fn extent(&mut self) -> Result<Extent, ParseKernelError> {
         if self.eat_word("chunk") {
             return Ok(Extent::Chunk);
         }
         if self.eat_word("floor") {
             self.expect("(")?;
-            let Some(size) = self.eat_size() else { return Err(self.expected("an open size, `N` or `s1`")) };
+            if self.eat_word("chunk") {
+                self.expect(",")?;
+                let multiple = self.count()?;
+                self.expect(")")?;
+                return Ok(Extent::ChunkFloor(multiple));
+            }
+            let Some(size) = self.eat_size() else {
+                return Err(self.expected("an open size, `N` or `s1`, or `chunk`"));
+            };
             let times = if self.eat("*") { self.count()? } else { 1 };
             self.expect(",")?;
             let multiple = self.count()?;

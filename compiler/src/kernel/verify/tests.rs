@@ -132,7 +132,11 @@ fn shares_exist_only_where_lanes_are_split() {
     let mut setup = kernel(lanes, Vec::new());
     setup.setup = vec![chunk()];
     refused(&setup, "a chunk outside a split over lanes");
-    refused(&serial(Stmt::repeat(FIRST, Extent::Chunk, Vec::new())), "a chunk outside a split over lanes");
+    for extent in [Extent::Chunk, Extent::ChunkFloor(8)] {
+        refused(&serial(Stmt::repeat(FIRST, extent, Vec::new())), "a chunk outside a split over lanes");
+    }
+    let none = Stmt::repeat(Var(1), Extent::ChunkFloor(0), Vec::new());
+    refused(&kernel(Split::Lanes(FIRST, Extent::Open(SizeId::BATCH, 8)), vec![none]), "a multiple of 0");
 }
 
 #[test]

@@ -23,13 +23,34 @@ const STRIPS: usize = 16;
 pub(super) fn over_batch(
     draft: &mut KernelDraft,
     rows: &[usize],
+    body: impl FnMut(Var, usize) -> Vec<Stmt>,
+) -> Vec<Stmt> {
+    let batch = draft.batch();
+    let end = |rows: usize| if rows == 1 { batch.extent() } else { batch.floor(rows) };
+    over_items(draft, rows, end, body)
+}
+
+/// Code for the items of a thread's chunk, in the same way.
+pub(super) fn over_chunk(
+    draft: &mut KernelDraft,
+    rows: &[usize],
+    body: impl FnMut(Var, usize) -> Vec<Stmt>,
+) -> Vec<Stmt> {
+    let end = |rows: usize| if rows == 1 { Extent::Chunk } else { Extent::ChunkFloor(rows) };
+    over_items(draft, rows, end, body)
+}
+
+fn over_items(
+    draft: &mut KernelDraft,
+    rows: &[usize],
+    end: impl Fn(usize) -> Extent,
     mut body: impl FnMut(Var, usize) -> Vec<Stmt>,
 ) -> Vec<Stmt> {
     let mut start = Extent::Fixed(0);
     let mut stmts = Vec::new();
     for &rows in rows {
         let var = draft.var();
-        let end = if rows == 1 { draft.batch().extent() } else { draft.batch().floor(rows) };
+        let end = end(rows);
         stmts.push(Stmt::For { var, start, end, step: rows, body: body(var, rows) });
         start = end;
     }
@@ -52,7 +73,7 @@ impl Lower for Linear {
         let (x, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));
         let y = lowering.address(node.results[0]);
         let epilogue = FusedSteps::new(lowering, node, &self.epilogue, &Layout::channels_first(2));
-        if packed::fits(lowering, node.operands[0], node.operands[1], outputs) {
+        if packed::fits(lowering, node, Weight::ByRows) {
             return packed::lower(lowering, node, Weight::ByRows, &epilogue);
         }
         let dots = RegisterTile::of_inner_products(lowering.vectors);
@@ -102,7 +123,7 @@ impl Lower for LinearGradInput {
     fn lower(&self, lowering: &mut Lowering<'_>, node: &Node) {
         let outputs = lowering.item(node.operands[0])[0];
         let inputs = lowering.item(node.results[0])[0];
-        if packed::fits(lowering, node.operands[0], node.operands[1], inputs) {
+        if packed::fits(lowering, node, Weight::ByColumns) {
             return packed::lower(lowering, node, Weight::ByColumns, &FusedSteps::default());
         }
         let (g, weight) = (lowering.address(node.operands[0]), lowering.address(node.operands[1]));

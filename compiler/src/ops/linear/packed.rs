@@ -1,12 +1,13 @@
 //! Products of a batch and a weight that is packed first: outer products. Inner products, which read the weight as it is,
 //! are as fast if few items read a large weight from memory, or if the outputs do not fill a register tile.
 
-use super::lower::over_batch;
+use super::lower::{over_batch, over_chunk};
 use crate::entity::ValueId;
 use crate::faults::repeat_last;
 use crate::graph::Node;
 use crate::kernel::{
-    Address, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep,
+    Address, Affine, Extent, Form, MapBuilder, Reduction, Rows, Split, Start, Stmt, Tile, TileCall, TileStep,
+    Var,
 };
 use crate::ops::epilogue::FusedSteps;
 use crate::plan::{BlockedRange, Lowering, RegisterTile, Size, View};
@@ -21,28 +22,39 @@ pub(super) const LEAST_ITEMS_OF_ONE: usize = 256;
 /// at the speed of memory in any order, and packing would double the memory of a model.
 const LARGEST_FOR_FEW: usize = 2 << 20;
 
+/// Bytes of the largest weight that each thread keeps in its L2 cache from step to step.
+const LARGEST_IN_LOOP: usize = 1 << 20;
+
+/// The least number of items that is worth a thread of its own.
+const ITEMS_OF_THREAD: usize = 16;
+
 /// The number of items whose tiles serve a usual batch of one: larger batches still have several rows.
 const ITEMS_FOR_ONE: usize = 4;
 
 /// Whether weights are packed: because they are fixed, or the same for all steps of a loop, and that is faster; or because
 /// there are many items. The outputs must fill at least half of the lanes of their vectors.
-pub(super) fn fits(lowering: &Lowering<'_>, x: ValueId, weight: ValueId, outputs: usize) -> bool {
+pub(super) fn fits(lowering: &Lowering<'_>, node: &Node, weight: Weight) -> bool {
+    let (x, operand, outputs) = (node.operands[0], node.operands[1], lowering.item(node.results[0])[0]);
     let vectors = lowering.vectors;
     let (items, inputs) = (lowering.usual_items(x), lowering.item(x)[0]);
     if 2 * outputs < outputs.next_multiple_of(vectors.lanes) {
         return false;
     }
-    if !lowering.is_prepacked(weight) {
+    if !lowering.is_prepacked(operand) {
         return items >= LEAST_ITEMS_OF_ONE;
     }
     let is_faster = || {
-        let block = tile(lowering, items, inputs, outputs);
+        let block = tile(lowering, items, inputs, outputs, Shared::Outputs);
         let rows = BlockedRange::exact(items, block.rows.min(items));
         let columns = BlockedRange::exact(outputs, block.columns);
         let time = inputs * RegisterTile::time_of_all(vectors, &rows, &columns);
+        let alternative = match weight {
+            Weight::ByRows => RegisterTile::time_of_inner_products(vectors, items, outputs, inputs),
+            // Sums in memory, which always take longer.
+            Weight::ByColumns => usize::MAX,
+        };
         // Threads share the blocks of outputs.
-        columns.blocks() >= lowering.options.threads
-            && time < RegisterTile::time_of_inner_products(vectors, items, outputs, inputs)
+        columns.blocks() >= lowering.options.threads && time < alternative
     };
     items >= MANY_ITEMS || 4 * inputs * outputs <= LARGEST_FOR_FEW && is_faster()
 }
@@ -62,7 +74,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, weight: Weight, ep
     let outputs = lowering.item(node.results[0])[0];
     let (x, y) = (lowering.address(node.operands[0]), lowering.address(node.results[0]));
     let items = lowering.usual_items(node.operands[0]);
-    let block = tile(lowering, items, inputs, outputs);
+    let shared = Shared::of(lowering, node.operands[1], items, inputs, outputs);
+    let block = tile(lowering, items, inputs, outputs, shared);
     let range = BlockedRange::exact(outputs, block.columns.min(outputs));
     let packed = pack(lowering, node, weight, &range, inputs);
     let note = format!("outer products with packed weights: {} items by {} outputs", block.rows, range.size);
@@ -73,9 +86,14 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, weight: Weight, ep
     let divisor = if items < MANY_ITEMS { block.rows } else { 2 };
     let rows: Vec<usize> =
         std::iter::successors(Some(block.rows), |&rows| (rows > 1).then_some(rows / divisor)).collect();
-    let body = range.branch(index, |start, columns| {
-        over_batch(&mut draft, &rows, |n, rows| {
-            let element = |view: &View| (view.address.clone().at(start, 1).plus(n, outputs), outputs);
+    // The first item of a thread's chunk, if threads divide the items.
+    let first = (shared == Shared::Items).then(|| draft.var());
+    let mut tiles = |start: &Affine, columns: usize| {
+        let tile = |n: Var, rows: usize| {
+            let item = |address: Address, size: usize| {
+                first.iter().fold(address, |address, &first| address.plus(first, size)).plus(n, size)
+            };
+            let element = |view: &View| (item(view.address.clone().at(start, 1), outputs), outputs);
             let (mut steps, mut operands) = epilogue.of_tile(TileStep::AddPerColumn, start, element);
             repeat_last(&mut steps, &mut operands);
             vec![Stmt::Tile(Box::new(TileCall {
@@ -91,26 +109,65 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, node: &Node, weight: Weight, ep
                     epilogue: steps,
                     output_row: outputs,
                 },
-                left: x.clone().plus(n, inputs),
+                left: item(x.clone(), inputs),
                 right: packed.clone().at(start, inputs),
-                output: y.clone().at(start, 1).plus(n, outputs),
+                output: item(y.clone().at(start, 1), outputs),
                 operands,
                 counts: Vec::new(),
             }))]
-        })
-    });
-    lowering.push(draft.finish(Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), body));
+        };
+        match first {
+            Some(_) => over_chunk(&mut draft, &rows, tile),
+            None => over_batch(&mut draft, &rows, tile),
+        }
+    };
+    let (split, body) = match first {
+        Some(first) => (Split::Lanes(first, lowering.batch().extent()), range.sequence(index, tiles)),
+        None => (Split::Axes(vec![(index, Extent::Fixed(range.blocks()))]), range.branch(index, &mut tiles)),
+    };
+    lowering.push(draft.finish(split, body));
+}
+
+/// What threads divide among themselves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    Outputs,
+    Items,
+}
+
+impl Shared {
+    /// In the steps of a loop, each thread finds its items in its own cache, as it has computed them in the step before, if
+    /// that cache also holds the whole weight.
+    fn of(lowering: &Lowering<'_>, weight: ValueId, items: usize, inputs: usize, outputs: usize) -> Shared {
+        let threads = lowering.options.threads;
+        let are_items = threads > 1
+            && lowering.is_fixed_in_loop(weight)
+            && items >= ITEMS_OF_THREAD * threads
+            && 4 * inputs * outputs <= LARGEST_IN_LOOP;
+        if are_items { Shared::Items } else { Shared::Outputs }
+    }
 }
 
 /// The fastest register tile whose rows are a power of two.
-fn tile(lowering: &Lowering<'_>, items: usize, inputs: usize, outputs: usize) -> RegisterTile {
+fn tile(
+    lowering: &Lowering<'_>,
+    items: usize,
+    inputs: usize,
+    outputs: usize,
+    shared: Shared,
+) -> RegisterTile {
     // Rows a multiple of 4096 bytes apart share one set of an L1 cache, which holds eight lines.
     let most = if (4 * inputs).is_multiple_of(4096) { 4 } else { usize::MAX };
     let vectors = lowering.vectors;
     let items = if items == 1 { ITEMS_FOR_ONE } else { items };
+    let threads = lowering.options.threads;
+    let (items, outputs) = match shared {
+        Shared::Outputs => (items, outputs.div_ceil(threads)),
+        Shared::Items => (items.div_ceil(threads), outputs),
+    };
     let time = |block: &RegisterTile| {
         let rows = BlockedRange::exact(items, block.rows);
-        let columns = BlockedRange::exact(outputs.div_ceil(lowering.options.threads), block.columns);
+        let columns = BlockedRange::exact(outputs, block.columns);
         RegisterTile::time_of_all(vectors, &rows, &columns)
     };
     let fits = |block: &RegisterTile| block.rows.is_power_of_two() && block.rows <= most.min(items);

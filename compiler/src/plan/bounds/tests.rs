@@ -141,6 +141,22 @@ fn shares_end_where_the_whole_does() {
 }
 
 #[test]
+fn blocks_of_a_share_end_with_it() {
+    let [first, n, _] = VARS;
+    let items = |start, end, step: usize| {
+        let body = vec![fill(Address::start(X).plus(first, 5).plus(n, 5), 5 * step, 0.0)];
+        let split = Split::Lanes(first, Extent::Open(SizeId::BATCH, 1));
+        kernel(split, vec![Stmt::For { var: n, start, end, step, body }])
+    };
+    needs(&items(Extent::Fixed(0), Extent::ChunkFloor(8), 8), true, 5);
+    needs(&items(Extent::ChunkFloor(8), Extent::ChunkFloor(4), 4), true, 5);
+    needs(&items(Extent::ChunkFloor(4), Extent::Chunk, 1), true, 5);
+    // Not multiples of the step.
+    assert!(check(&items(Extent::Fixed(0), Extent::ChunkFloor(6), 4), true, 5).is_err());
+    assert!(check(&items(Extent::Fixed(0), Extent::Chunk, 4), true, 5).is_err());
+}
+
+#[test]
 fn blocks_of_a_batch_end_with_it() {
     let [n, ..] = VARS;
     let items = |start, end, step: usize| {

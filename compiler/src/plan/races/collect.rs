@@ -28,8 +28,8 @@ struct Fact {
 enum ChunkVar {
     /// The first element.
     First,
-    /// The index relative to the first element.
-    Within,
+    /// The index relative to the first element, from which on this many elements are in the chunk.
+    Within(usize),
 }
 
 /// What varies the address of an access within a statement.
@@ -57,9 +57,12 @@ pub(super) struct Collector<'k> {
     accesses: Vec<(Access, Vec<i128>)>,
 }
 
-/// Whether an extent is an open size rounded down to a multiple of a step.
+/// Whether an extent is rounded down to a multiple of a step.
 fn is_multiple(extent: Extent, step: usize) -> bool {
-    matches!(extent, Extent::Floor { multiple, .. } if multiple.is_multiple_of(step))
+    match extent {
+        Extent::Floor { multiple, .. } | Extent::ChunkFloor(multiple) => multiple.is_multiple_of(step),
+        Extent::Fixed(_) | Extent::Open(..) | Extent::Chunk => false,
+    }
 }
 
 impl<'k> Collector<'k> {
@@ -115,7 +118,7 @@ impl<'k> Collector<'k> {
             Extent::Open(size, times) | Extent::Floor { size, times, .. } => {
                 self.sizes[size.index()].times(times as i128)
             }
-            Extent::Chunk => self.whole.clone(),
+            Extent::Chunk | Extent::ChunkFloor(_) => self.whole.clone(),
         }
     }
 
@@ -153,8 +156,9 @@ impl<'k> Collector<'k> {
                     }
                     self.known[var.0] = Some(known);
                     let chunks = self.chunks.len();
-                    if *end == Extent::Chunk {
-                        self.chunks.push((*var, ChunkVar::Within));
+                    if matches!(end, Extent::Chunk | Extent::ChunkFloor(_)) {
+                        let elements = if is_multiple(*end, *step) { *step } else { 1 };
+                        self.chunks.push((*var, ChunkVar::Within(elements)));
                     }
                     self.body(body);
                     self.chunks.truncate(chunks);
@@ -240,22 +244,33 @@ impl<'k> Collector<'k> {
     fn add(&mut self, writes: bool, element: Element, address: &Address, distances: &[(Along, i64, Count)]) {
         let mut constant = i128::from(address.offset.constant);
         let mut factors: Vec<(Var, i64)> = Vec::new();
-        // An element of the chunk: the stride of the first element, and the strides of the variables relative to it.
+        // An element of the chunk: the stride of the first element, and the strides of the variables relative to it, each
+        // with the number of elements from there on that are in the chunk.
         let (mut first, mut within) = (0, Vec::new());
         for (var, factor) in summed(&address.offset.terms) {
             match self.chunks.iter().find(|(chunk, _)| *chunk == var) {
                 Some((_, ChunkVar::First)) => first += factor,
-                Some((_, ChunkVar::Within)) => within.push(factor),
+                Some((_, ChunkVar::Within(elements))) => within.push((factor, *elements)),
                 None => factors.push((var, factor)),
             }
         }
         let mut others: Vec<Term> = self.open_terms(&address.offset.open);
         for (kind, stride, count) in distances {
             match kind {
-                Along::Chunk => within.push(*stride),
-                Along::Own => others.push(inner(*stride, Range::below(count))),
+                Along::Chunk => within.push((*stride, 1)),
+                Along::Own => {
+                    let is_within = |(along, elements): &&mut (i64, usize)| {
+                        along == stride && count.as_number().is_some_and(|count| count <= *elements as i128)
+                    };
+                    match within.iter_mut().find(is_within) {
+                        // Elements of the chunk, as the variable; once for each variable.
+                        Some((_, elements)) => *elements = 0,
+                        None => others.push(inner(*stride, Range::below(count))),
+                    }
+                }
             }
         }
+        let mut within: Vec<i64> = within.into_iter().map(|(stride, _)| stride).collect();
         within.retain(|&stride| stride != 0);
         let range = Range::below(&self.whole);
         match within[..] {

@@ -200,6 +200,29 @@ fn elements_of_a_share_are_their_threads_own() {
     conflict(&lanes(sum), "writes and another writes");
 }
 
+/// Tiles of several items of a thread's chunk.
+#[test]
+fn items_of_a_share_are_their_threads_own() {
+    let tiles = |ends: [&str; 2], rows: usize, item: usize| {
+        let tile = format!(
+            "tile {rows}x8 outer_product {{ b0[i0*{item} + i1*{item} + i2*8] row {item} = b1[0] row 3 * b2[0] column 1
+             over 3 by (1, 8) }}"
+        );
+        let [start, end] = ends;
+        format!(
+            "kernel k {{ variables 3 parallel elements i0 of N {{
+             for i2 in 0..2 {{ for i1 in {start}..{end} by 4 {{ {tile} }} }} }} }}"
+        )
+    };
+    apart(&tiles(["0", "floor(chunk, 4)"], 4, 16));
+    apart(&tiles(["floor(chunk, 8)", "floor(chunk, 4)"], 4, 16));
+    // Tiles reach beyond the chunk, or into the next item's columns.
+    conflict(&tiles(["0", "floor(chunk, 4)"], 5, 16), "writes and another writes");
+    conflict(&tiles(["0", "floor(chunk, 6)"], 4, 16), "writes and another writes");
+    conflict(&tiles(["0", "chunk"], 4, 16), "writes and another writes");
+    conflict(&tiles(["0", "floor(chunk, 4)"], 4, 15), "writes and another writes");
+}
+
 #[test]
 fn results_of_each_thread_are_its_own() {
     let sums = |setup: &str, body: &str| {

@@ -153,6 +153,12 @@ impl MapNode {
             MapNode::Less(..) | MapNode::AtMost(..) | MapNode::SameInteger(..) | MapNode::BelowUnsigned(..)
         )
     }
+
+    /// Whether it is a chain of many dependent instructions.
+    pub(super) fn is_long(&self) -> bool {
+        use UnaryKind::{Activation, Exp, Log, Sigmoid, Tanh};
+        matches!(self, MapNode::Unary(Activation(_) | Exp | Log | Sigmoid | Tanh, _) | MapNode::Slope(..))
+    }
 }
 
 /// The dimensions reduced over.

@@ -40,7 +40,7 @@ pub(in crate::codegen) fn build(key: &MapKey, width: Width) -> Result<Vec<u8>, F
 pub(in crate::codegen) fn pays(map: &Map) -> bool {
     let fixed = |extent: &Extent| match extent {
         Extent::Fixed(count) => Some(*count),
-        Extent::Open(..) | Extent::Floor { .. } | Extent::Chunk => None,
+        Extent::Open(..) | Extent::Floor { .. } | Extent::Chunk | Extent::ChunkFloor(_) => None,
     };
     let steps: Option<usize> = map.window.iter().map(fixed).product();
     let worth = match map.fold {

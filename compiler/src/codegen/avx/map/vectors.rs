@@ -1,5 +1,6 @@
 //! Bodies of an assembled map for neighbouring vectors, and the accumulators of reductions.
 
+use super::super::interleave::interleave;
 use super::super::operands::{Lanes, Vector, Width};
 use super::body::{ADDRESS, Accumulator, Body, HeldRegisters, Site, Whole, WindowIndex, combine};
 use super::key::{Count, MapNode, Over};
@@ -79,6 +80,8 @@ impl Walk<'_> {
         let wanted = match self.key.over {
             Over::Nothing => match steps {
                 0..=8 => 4,
+                // Several vectors hide the latency of functions.
+                9..=40 if self.key.nodes.iter().any(MapNode::is_long) => 4,
                 9..=20 => 2,
                 _ => 1,
             },
@@ -110,10 +113,8 @@ impl Walk<'_> {
         let stores: Vec<BodyStep> = (0..key.stores.len()).map(BodyStep::Store).collect();
         let still = vec![0; key.window.len()];
         if key.over == Over::Nothing {
-            for site in group.sites(self.width, &still, WindowIndex::Known(0)) {
-                self.body(&[], &[], &site, &stores)?;
-            }
-            return Ok(());
+            let sites = group.sites(self.width, &still, WindowIndex::Known(0));
+            return self.interleaved(&sites, |walk, _, site| walk.body(&[], &[], site, &stores));
         }
         let streams = self.take_accumulators(group.copies, group.lanes)?;
         self.window(group, &mut |walk, step, index| {
@@ -121,10 +122,10 @@ impl Walk<'_> {
         })?;
         self.end_sums()?;
         let sites = group.sites(self.width, &still, WindowIndex::Known(0));
-        for (site, stream) in sites.iter().zip(&streams) {
-            let results = self.results(stream);
-            self.body(&[], &results, site, &stores)?;
-        }
+        self.interleaved(&sites, |walk, index, site| {
+            let results = walk.results(&streams[index]);
+            walk.body(&[], &results, site, &stores)
+        })?;
         self.accumulators.clear();
         Ok(())
     }
@@ -132,8 +133,25 @@ impl Walk<'_> {
     /// Adds one window step to every reduction.
     fn accumulate(&mut self, streams: &[Vec<Accumulator>], sites: &[Site]) -> Written {
         let roots: Vec<BodyStep> = (0..self.key.reducers.len()).map(BodyStep::Reduce).collect();
-        for (site, stream) in sites.iter().zip(streams) {
-            self.body(stream, &[], site, &roots)?;
+        self.interleaved(sites, |walk, index, site| walk.body(&streams[index], &[], site, &roots))
+    }
+
+    /// Bodies of several vectors, with their instructions side by side.
+    fn interleaved(
+        &mut self,
+        sites: &[Site],
+        mut body: impl FnMut(&mut Self, usize, &Site) -> Result<Registers, Failure>,
+    ) -> Written {
+        let mut bodies = Vec::with_capacity(sites.len());
+        for (index, site) in sites.iter().enumerate() {
+            self.emitter.record();
+            body(self, index, site)?;
+            bodies.push(self.emitter.recorded());
+        }
+        let lanes = sites.first().map_or(Lanes::All, |site| site.lanes);
+        let held: Vec<u8> = self.held.iter().map(|held| held.register).chain(self.reserved(lanes)).collect();
+        for instruction in interleave(bodies, self.width, &held) {
+            self.emitter.put(Ok(instruction));
         }
         Ok(())
     }

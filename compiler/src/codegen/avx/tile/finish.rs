@@ -61,9 +61,14 @@ impl TileEmitter<'_> {
                 operand += 1;
                 self.argument(operand - 1)
             });
+            if let Some(kind) = activation(step) {
+                let results: Vec<Vector> = (0..results).map(|register| Vector(register as u8)).collect();
+                self.apply(kind, &results, &temporaries);
+                continue;
+            }
             for row in 0..self.tile.rows {
                 for vector in 0..self.registers.vectors {
-                    self.finish_step(*step, base, row, vector, &temporaries);
+                    self.add_operand(*step, base, row, vector, temporaries[0]);
                 }
             }
         }
@@ -118,38 +123,36 @@ impl TileEmitter<'_> {
         4 * (row * row_stride) as i64 + vector as i64 * self.emit.width.bytes()
     }
 
-    fn finish_step(
+    /// Combines a result with the operand of a step of the epilogue.
+    fn add_operand(
         &mut self,
         step: TileStep,
         base: Option<Register>,
         row: usize,
         vector: usize,
-        temporaries: &[Vector],
+        temporary: Vector,
     ) {
         let value = self.result(row, vector);
         let lanes = self.columns_of(vector);
         match (step, base) {
             (TileStep::AddPerRow, Some(base)) => {
-                self.emit.broadcast(temporaries[0], MemoryRef::at(base, 4 * row as i64));
-                self.emit.binary(Binary::Add, value, value, temporaries[0]);
+                self.emit.broadcast(temporary, MemoryRef::at(base, 4 * row as i64));
+                self.emit.binary(Binary::Add, value, value, temporary);
             }
             (TileStep::MultiplyScalar, Some(base)) => {
-                self.emit.broadcast(temporaries[0], MemoryRef::at(base, 0));
-                self.emit.binary(Binary::Multiply, value, value, temporaries[0]);
+                self.emit.broadcast(temporary, MemoryRef::at(base, 0));
+                self.emit.binary(Binary::Multiply, value, value, temporary);
             }
             (TileStep::AddPerColumn, Some(base)) => {
                 let from = MemoryRef::at(base, self.element(0, 0, vector));
-                self.add(value, from, lanes, temporaries[0]);
+                self.add(value, from, lanes, temporary);
             }
             (TileStep::AddElement { row: stride }, Some(base)) => {
                 let from = MemoryRef::at(base, self.element(row, stride, vector));
-                self.add(value, from, lanes, temporaries[0]);
+                self.add(value, from, lanes, temporary);
             }
-            _ => {
-                if let Some(kind) = activation(&step) {
-                    math::unary(&mut self.emit, kind, value, temporaries);
-                }
-            }
+            // Activations have no operand, and pools come last.
+            _ => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! This file checks what a tile needs and emits the function around `reduction` and `finish`.
 
+mod apply;
 mod finish;
 mod reduction;
 
