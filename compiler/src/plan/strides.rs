@@ -169,13 +169,14 @@ impl Lowering<'_> {
         let candidates = [innermost(to), innermost(from)].into_iter().flatten();
         let lanes = candidates.into_iter().find_map(|axis| known(axis).map(|strides| (axis, strides)));
         let (mut read, mut write) = (from.address.clone(), to.address.clone());
+        // Written in the order of memory.
         let mut loops = Vec::new();
-        for (axis, extent) in to.extents.iter().enumerate() {
+        for &axis in to.layout.axes() {
             if lanes.is_none_or(|(along, _)| along != axis) {
                 let var = draft.var();
                 read = read.plus_size(var, from.strides[axis]);
                 write = write.plus_size(var, to.strides[axis]);
-                loops.push((var, extent.extent()));
+                loops.push((var, to.extents[axis].extent()));
             }
         }
         let (extent, (read_lane, write_lane)) = match lanes {
