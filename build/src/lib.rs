@@ -1,7 +1,7 @@
 //! Compiles neural networks in build scripts. The program then has the network as machine code and a small Rust module without
-//! the standard library; it depends neither on Windlass nor on any other crate.
+//! the standard library; it does not depend on the compiler.
 //!
-//! `Cargo.toml` has `windlass-build` in `[build-dependencies]` only. `build.rs` compiles a network whose graph is in a file, as
+//! `Cargo.toml` has `windlass-build` in `[build-dependencies]` only, and `windlass-include`, which is one macro, in `[dependencies]`. `build.rs` compiles a network whose graph is in a file, as
 //! `print!("{}", Net::graph())` writes it:
 //!
 //! ```no_run
@@ -25,10 +25,10 @@
 //! }
 //! ```
 //!
-//! The program includes the module, which has the name of the network, and runs it. All memory is its own:
+//! The program includes the module by the name of the network, and runs it. All memory is its own:
 //!
 //! ```text
-//! include!(concat!(env!("OUT_DIR"), "/digits.rs"));
+//! windlass_include::include_network!(digits);
 //!
 //! static NETWORK: Mutex<digits::Network> = Mutex::new(digits::Network::new());
 //!

@@ -3,8 +3,10 @@
 use std::error::Error;
 
 use clap::Args;
+use fastrand::Rng;
 use windlass::{Dynamic, Graph, Shape, Sizes, Target};
 
+use crate::ctc::{self, Ctc};
 use crate::inputs::{Inputs, Values, check, data, drawn, from_file};
 use crate::network::RunSizes;
 use crate::{File, interpreter};
@@ -15,7 +17,8 @@ pub(crate) struct Examples {
     /// A safetensors file with an array for each input, by name, with the batch first; drawn by default
     #[arg(long, value_name = "FILE")]
     inputs: Option<File>,
-    /// A safetensors file with the target: `labels` of classes, or `target` with numbers of the output's shape; drawn by default
+    /// A safetensors file with the target: `labels` of classes, or `target` with numbers of the output's shape;
+    /// drawn by default. For the CTC loss `labels`, `label_lengths` and `step_lengths`
     #[arg(long, value_name = "FILE")]
     targets: Option<File>,
     /// Seed of inputs and targets that are drawn
@@ -52,8 +55,8 @@ impl Examples {
         let mut batch = Batch::drawn(network, graph, &sizes, self.data_seed);
         batch.inputs = inputs.unwrap_or(batch.inputs);
         batch.targets = targets.unwrap_or(batch.targets);
-        interpreter::sizes_of(data(graph), &batch.all())?;
-        check(graph, &batch.all(), &sizes)?;
+        batch.sizes = interpreter::sizes_of(data(graph), &batch.all())?;
+        check(graph, &batch.all(), &batch.sizes)?;
         Ok(batch)
     }
 }
@@ -61,14 +64,19 @@ impl Examples {
 impl Batch {
     /// A random batch. Numbers of targets are between 0 and 1, as probabilities are.
     pub(crate) fn drawn(network: &Dynamic, graph: &Graph, sizes: &Sizes, seed: u64) -> Batch {
-        let mut inputs = drawn(graph, sizes, seed);
+        let ctc = Ctc::of(graph);
+        let sizes = ctc.as_ref().map_or_else(|| sizes.clone(), |ctc| ctc.sizes(sizes));
+        let mut inputs = drawn(graph, &sizes, seed);
         let mut targets = inputs.split_off(data(network.graph()).count());
         for (_, values) in &mut targets {
             if let Values::Numbers(numbers) = values {
                 numbers.mapv_inplace(f32::abs);
             }
         }
-        Batch { inputs, targets, sizes: sizes.clone() }
+        if let Some(ctc) = ctc {
+            ctc.draw(&mut targets, &sizes, &mut Rng::with_seed(seed));
+        }
+        Batch { inputs, targets, sizes }
     }
 
     /// The inputs of the graph with the loss.
@@ -81,7 +89,7 @@ impl Batch {
         match &self.targets[..] {
             [(_, Values::Numbers(values))] => Ok(Target::Values(values.into())),
             [(_, Values::Indices(labels))] => Ok(Target::Labels(labels.into())),
-            _ => Err("the command line takes losses with one array of labels or numbers".into()),
+            several => ctc::target(several),
         }
     }
 }

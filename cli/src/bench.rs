@@ -8,7 +8,7 @@ use windlass::{Dynamic, Machine, Options};
 
 use crate::inputs::{drawn, feeds, forward};
 use crate::network::{Engine, RunSizes, Task};
-use crate::{File, tune};
+use crate::tune::Results;
 
 /// The arguments of `windlass bench` and `windlass profile`.
 #[derive(Debug, Args)]
@@ -22,18 +22,13 @@ pub(crate) struct Arguments {
     /// Time to measure for
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     seconds: f64,
-    /// Algorithms that `windlass tune` measured, for the same batch and threads
-    #[arg(long, value_name = "FILE")]
-    tuned: Option<File>,
+    #[command(flatten)]
+    tuned: Results,
 }
 
 impl Arguments {
     fn options(&self, network: &Dynamic) -> Result<Options, Box<dyn Error>> {
-        let options = self.engine.options()?;
-        match &self.tuned {
-            Some(path) => tune::with_results(network, &options, path, self.sizes.batch()),
-            None => Ok(options),
-        }
+        self.tuned.of(network, self.engine.options()?, None, self.sizes.batch())
     }
 }
 

@@ -1,14 +1,17 @@
 //! `windlass build`: object files.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use clap::Args;
-use windlass::Options;
 use windlass::object::ObjectOptions;
+use windlass::{Dynamic, Options, available_vector_bits};
+use windlass_compiler::plan::Convolution;
 
 use crate::File;
 use crate::network::Task;
 use crate::training::Training;
+use crate::tune::Results;
 
 /// The arguments of `windlass build`.
 #[derive(Debug, Args)]
@@ -36,8 +39,32 @@ pub(crate) struct Arguments {
     /// Number of threads of the caller that share a run
     #[arg(long, value_name = "COUNT")]
     threads: Option<usize>,
+    /// Usual number of samples of a run, or of a training step, for which algorithms are chosen; any number can be run
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
     #[command(flatten)]
     training: Training,
+    #[command(flatten)]
+    tuned: Results,
+}
+
+impl Arguments {
+    /// The algorithms that were measured for the vector widths of the object.
+    fn measured(
+        &self,
+        network: &Dynamic,
+        options: &ObjectOptions,
+    ) -> Result<BTreeMap<String, Convolution>, Box<dyn Error>> {
+        let wanted = &options.vector_bits;
+        // Others cannot have been measured on this CPU.
+        let widths =
+            available_vector_bits().into_iter().filter(|bits| wanted.is_empty() || wanted.contains(bits));
+        let widths: Vec<usize> = widths.collect();
+        let own = Options::default().threads(self.threads.unwrap_or(1));
+        let (training, batch) = (options.training.as_ref(), self.batch.map_or(1, |batch| batch as usize));
+        let tuned = self.tuned.of_widths(network, own, training, batch, &widths)?;
+        Ok(tuned.compile.plan.tuned)
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -49,6 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     options.training = arguments.training.options();
     options.streaming = arguments.streaming;
     options.threads = arguments.threads;
+    options.compile.plan.batch = arguments.batch.map(|batch| batch as usize);
+    options.compile.plan.tuned = arguments.measured(&network, &options)?;
     let files = model.object(&options)?;
     files.write(&arguments.output)?;
     let file = |extension: &str| arguments.output.join(format!("{}.{extension}", files.name));

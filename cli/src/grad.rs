@@ -72,11 +72,6 @@ impl Gradient {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    if arguments.loss == LossKind::Ctc {
-        return Err("`windlass grad` takes losses of one label or number for each element of the output; \
-                    for sequences of labels use `Model::differentiate` in a program"
-            .into());
-    }
     let network = arguments.task.network()?;
     let mut options = GradientOptions::default().loss(arguments.loss.loss());
     options.graph.output.clone_from(&arguments.loss_output);

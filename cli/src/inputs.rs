@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use windlass::{DType, Dynamic, DynamicInputs, DynamicOutputs, Feed, Graph, Model, Shape, Sizes};
 use windlass_compiler::ops::source::InputRole;
 
+use crate::ctc::Ctc;
 use crate::{File, at};
 
 /// The values of an input.
@@ -45,9 +46,12 @@ pub(crate) fn drawn(graph: &Graph, sizes: &Sizes, seed: u64) -> Inputs {
 
 /// The least and greatest element of each input of whole numbers, in order; `None` for inputs of other numbers.
 fn limits(graph: &Graph, sizes: &Sizes) -> Vec<Option<RangeInclusive<i32>>> {
-    let (indices, lengths) = (graph.index_limits(), graph.length_limits());
+    let (indices, lengths, ctc) = (graph.index_limits(), graph.length_limits(), Ctc::of(graph));
     let limits_of = |(name, _): (&str, &Shape)| {
         let value = graph.source(name).filter(|value| graph.ty(*value).dtype == DType::I32)?;
+        if let Some(limits) = ctc.as_ref().and_then(|ctc| ctc.limits(name, sizes)) {
+            return Some(limits);
+        }
         let longest = lengths[value.index()].iter().map(|length| length.at(sizes)).min();
         let (least, most) = match (longest, indices[value.index()]) {
             (Some(longest), _) => (1, longest),

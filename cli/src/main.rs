@@ -4,6 +4,7 @@ mod batch;
 mod bench;
 mod build;
 mod convert;
+mod ctc;
 mod files;
 mod grad;
 mod import;
@@ -121,7 +122,8 @@ enum Command {
   windlass grad autoencoder.graph --loss mean-squared-error --engine interpreter
 
 The network computes as in prediction: dropout does nothing, batch normalisation uses running statistics. The target is
-named `labels` (I32) for classes and `target` (F32) for numbers, in a file as `--inputs` takes them.")]
+named `labels` (I32) for classes and `target` (F32) for numbers, in a file as `--inputs` takes them. The CTC loss also takes
+`label_lengths` and `step_lengths` (I32), the numbers of labels and steps of each sample.")]
     Grad(grad::Arguments),
     /// Time predictions
     #[command(after_help = "Example:
@@ -144,6 +146,7 @@ drawn: let nothing else run, and choose the batch of the program's use.")]
     #[command(after_help = "Examples:
   windlass tune resnet18.onnx --batch 16 -o tuning.json
   windlass bench resnet18.onnx --batch 16 --tuned tuning.json
+  windlass build resnet18.onnx --batch 16 --threads 2 --tuned tuning.json -o target/resnet18
   windlass tune lenet.graph --batch 64 --train adam --budget 500ms
 
 Results are for this CPU, batch and number of threads. Without `-o` they are where `Tuning` in programs looks for them.")]

@@ -12,6 +12,7 @@ use windlass_compiler::ops::source::{InputRole, Source};
 
 use crate::inputs::{drawn, feeds};
 use crate::network::{Engine, RunSizes, Task};
+use crate::tune::Results;
 use crate::{File, files};
 
 /// The arguments of `windlass plot`.
@@ -32,6 +33,8 @@ pub(crate) struct Arguments {
     sizes: RunSizes,
     #[command(flatten)]
     engine: Engine,
+    #[command(flatten)]
+    tuned: Results,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -39,7 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let profile = match arguments.no_profile {
         true => None,
         false => {
-            let model = arguments.task.weights.model(&network, &arguments.engine.options()?)?;
+            let options = arguments.engine.options()?;
+            let options = arguments.tuned.of(&network, options, None, arguments.sizes.batch())?;
+            let model = arguments.task.weights.model(&network, &options)?;
             let inputs = drawn(network.graph(), &arguments.sizes.of(&network)?, 1);
             Some(model.profile(feeds(&inputs), arguments.runs as usize)?)
         }

@@ -9,13 +9,14 @@ use std::error::Error;
 
 use clap::Args;
 use windlass::{Dynamic, Machine, Profile, Sizes, Trainer, TrainerOptions};
-use windlass_compiler::autodiff::{GradientGraphOptions, Loss, gradient_graph};
+use windlass_compiler::autodiff::{GradientGraphOptions, gradient_graph};
 use windlass_compiler::plan::Plan;
 
 use crate::batch::Batch;
 use crate::inputs::{drawn, feeds};
 use crate::network::{Engine, RunSizes, Task};
 use crate::training::Training;
+use crate::tune::Results;
 use crate::{File, files, plot};
 
 /// The arguments of `windlass report`.
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     training: Training,
     #[command(flatten)]
     engine: Engine,
+    #[command(flatten)]
+    tuned: Results,
 }
 
 /// What the page is about.
@@ -54,22 +57,18 @@ struct Report<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let network = arguments.task.network()?;
+    let training = arguments.training.options();
     let options = arguments.engine.options()?;
+    let options = arguments.tuned.of(&network, options, training.as_ref(), arguments.sizes.batch())?;
     let sizes = arguments.sizes.of(&network)?;
     let model = arguments.task.weights.model(&network, &options)?;
     let runs = arguments.runs as usize;
-    let training = arguments.training.options();
     let (profile, plan) = match &training {
         None => {
             let inputs = drawn(network.graph(), &sizes, 1);
             (model.profile(feeds(&inputs), runs)?, model.program().plan().clone())
         }
         Some(training) => {
-            if matches!(training.loss, Loss::Ctc { .. }) {
-                return Err("targets of the CTC loss cannot be drawn; report a step with another loss, \
-                            or use `Trainer::profile` in a program"
-                    .into());
-            }
             let mut graph_options = GradientGraphOptions::default().loss(training.loss.clone());
             graph_options.output.clone_from(&training.output);
             let graph = gradient_graph(network.graph(), &graph_options)?;

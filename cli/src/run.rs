@@ -7,6 +7,7 @@ use ndarray::ArrayD;
 
 use crate::inputs::{check, data, forward, from_file};
 use crate::network::{Engine, Task};
+use crate::tune::Results;
 use crate::{File, interpreter, tensors};
 
 /// The arguments of `windlass run`.
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
     engine: Kind,
     #[command(flatten)]
     options: Engine,
+    #[command(flatten)]
+    tuned: Results,
 }
 
 /// What computes.
@@ -39,7 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let inputs = from_file(data(network.graph()), &arguments.inputs)?;
     let outputs: Vec<(String, ArrayD<f32>)> = match arguments.engine {
         Kind::Compiled => {
-            let model = arguments.task.weights.model(&network, &arguments.options.options()?)?;
+            let batch = interpreter::sizes_of(data(network.graph()), &inputs)?.batch();
+            let options = arguments.tuned.of(&network, arguments.options.options()?, None, batch)?;
+            let model = arguments.task.weights.model(&network, &options)?;
             let outputs = forward(&model, &inputs)?;
             outputs.iter().map(|(name, values)| (name.to_owned(), values.clone())).collect()
         }

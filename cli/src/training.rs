@@ -21,7 +21,7 @@ enum Kind {
 }
 
 /// A loss without settings, or with its defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LossKind {
     CrossEntropy,
     NegativeLogLikelihood,

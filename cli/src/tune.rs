@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use windlass::tuning::{Cache, CacheProblem, Tuning};
-use windlass::{Dynamic, Options};
+use windlass::{Dynamic, Options, TrainerOptions};
 
 use crate::File;
 use crate::network::{Engine, Source};
@@ -67,29 +67,81 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Options with the results in a file, for predictions of a batch. Nothing is measured.
-pub(crate) fn with_results(
-    network: &Dynamic,
-    options: &Options,
-    path: &File,
-    batch: usize,
-) -> Result<Options, Box<dyn Error>> {
-    if !path.exists() {
-        let file = path.display();
-        return Err(format!("could not read {file}: `windlass tune NETWORK -o {file}` writes it").into());
+/// The results that a command uses.
+#[derive(Debug, Args)]
+pub(crate) struct Results {
+    /// Algorithms that `windlass tune` measured, for the same batch and threads
+    #[arg(long, value_name = "FILE")]
+    tuned: Option<File>,
+}
+
+impl Results {
+    /// Options with the results for runs on a batch; with a training, also those for its steps. Nothing is measured.
+    pub(crate) fn of(
+        &self,
+        network: &Dynamic,
+        options: Options,
+        training: Option<&TrainerOptions>,
+        batch: usize,
+    ) -> Result<Options, Box<dyn Error>> {
+        let Some(path) = &self.tuned else { return Ok(options) };
+        let tuned = Self::read(path, network, options, training, batch)?;
+        Self::note(path, &tuned, batch);
+        Ok(tuned)
     }
-    let tuning = Tuning::default().batch(batch).budget(Duration::ZERO).cache(Cache::at(path));
-    let tuned = tuning.for_model_of(network, options)?;
-    match tuned.problems.first() {
-        Some(problem) => Err(problem.to_string().into()),
-        None => {
-            if tuned.options.compile.plan.tuned.is_empty() {
-                eprintln!(
-                    "note: {} has no results for this network, batch of {batch} and number of threads: the planner chooses",
-                    path.display()
-                );
-            }
-            Ok(tuned.options)
+
+    /// The results for several vector widths together.
+    pub(crate) fn of_widths(
+        &self,
+        network: &Dynamic,
+        options: Options,
+        training: Option<&TrainerOptions>,
+        batch: usize,
+        widths: &[usize],
+    ) -> Result<Options, Box<dyn Error>> {
+        let Some(path) = &self.tuned else { return Ok(options) };
+        let mut all = options.clone();
+        for &bits in widths {
+            let mut own = options.clone();
+            own.compile.plan.vector_bits = Some(bits);
+            let tuned = Self::read(path, network, own, training, batch)?;
+            all.compile.plan.tuned.extend(tuned.compile.plan.tuned);
+        }
+        Self::note(path, &all, batch);
+        Ok(all)
+    }
+
+    fn read(
+        path: &File,
+        network: &Dynamic,
+        options: Options,
+        training: Option<&TrainerOptions>,
+        batch: usize,
+    ) -> Result<Options, Box<dyn Error>> {
+        if !path.exists() {
+            let file = path.display();
+            return Err(format!("could not read {file}: `windlass tune NETWORK -o {file}` writes it").into());
+        }
+        let tuning = Tuning::default().batch(batch).budget(Duration::ZERO).cache(Cache::at(path));
+        let mut tuned = tuning.for_model_of(network, &options)?;
+        if let Some(training) = training {
+            let problems = tuned.problems;
+            tuned = tuning.for_trainer_of(network, &tuned.options, training)?;
+            tuned.problems.extend(problems);
+        }
+        match tuned.problems.first() {
+            Some(problem) => Err(problem.to_string().into()),
+            None => Ok(tuned.options),
+        }
+    }
+
+    /// Says so if a file has nothing for a network.
+    fn note(path: &File, tuned: &Options, batch: usize) {
+        if tuned.compile.plan.tuned.is_empty() {
+            eprintln!(
+                "note: {} has no results for this network, batch of {batch} and number of threads: the planner chooses",
+                path.display()
+            );
         }
     }
 }

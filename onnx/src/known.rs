@@ -122,14 +122,19 @@ impl Known {
 
     /// A tensor of `dims` whose element `i` is the element `place(i)` of this one.
     pub(crate) fn moved(&self, dims: Vec<usize>, place: impl Fn(&[usize]) -> usize) -> Self {
+        // A range of known length, so that elements are written where they stay.
         let count = dims.iter().product();
-        let mut places = Vec::with_capacity(count);
-        each_index(&dims, |index| places.push(place(index)));
+        let mut index = vec![0; dims.len()];
+        let places = (0..count).map(|_| {
+            let at = place(&index);
+            advance(&mut index, &dims);
+            at
+        });
         let elements = match &self.elements {
-            Elements::Floats(values) => Elements::Floats(places.iter().map(|&at| values[at]).collect()),
-            Elements::Integers(values) => Elements::Integers(places.iter().map(|&at| values[at]).collect()),
-            Elements::Sizes(values) => Elements::Sizes(places.iter().map(|&at| values[at].clone()).collect()),
-            Elements::Booleans(values) => Elements::Booleans(places.iter().map(|&at| values[at]).collect()),
+            Elements::Floats(values) => Elements::Floats(places.map(|at| values[at]).collect()),
+            Elements::Integers(values) => Elements::Integers(places.map(|at| values[at]).collect()),
+            Elements::Sizes(values) => Elements::Sizes(places.map(|at| values[at].clone()).collect()),
+            Elements::Booleans(values) => Elements::Booleans(places.map(|at| values[at]).collect()),
         };
         let moved = Known::new(dims, elements);
         match &moved.elements {
@@ -167,17 +172,20 @@ pub(crate) fn each_index(dims: &[usize], mut function: impl FnMut(&[usize])) {
     let mut index = vec![0; dims.len()];
     loop {
         function(&index);
-        let mut axis = dims.len();
-        loop {
-            if axis == 0 {
-                return;
-            }
-            axis -= 1;
-            index[axis] += 1;
-            if index[axis] < dims[axis] {
-                break;
-            }
-            index[axis] = 0;
+        if !advance(&mut index, dims) {
+            return;
         }
     }
+}
+
+/// Moves to the next index, and returns whether there is one.
+fn advance(index: &mut [usize], dims: &[usize]) -> bool {
+    for (at, &size) in index.iter_mut().zip(dims).rev() {
+        *at += 1;
+        if *at < size {
+            return true;
+        }
+        *at = 0;
+    }
+    false
 }

@@ -22,6 +22,7 @@ mod forms;
 mod importer;
 mod known;
 mod loops;
+mod messages;
 mod movement;
 mod node;
 mod ops;
@@ -107,6 +108,7 @@ pub fn import_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported, I
 }
 
 fn decoded(bytes: Bytes, decoder: decode::Decoder, options: &ImportOptions) -> Result<Imported, ImportError> {
+    messages::check(&bytes)?;
     let model =
         proto::Model::decode(bytes).map_err(|error| ImportError::Format { reason: error.to_string() })?;
     importer::Importer::import(&model, decoder, options)
@@ -173,6 +175,7 @@ pub enum Elements {
 /// [`ImportError::Format`] for bytes that are no model.
 pub fn describe(bytes: &[u8]) -> Result<Description, ImportError> {
     let format = |reason: String| ImportError::Format { reason };
+    messages::check(bytes)?;
     let model = proto::Model::decode(bytes).map_err(|error| format(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| format("it has no graph".to_owned()))?;
     let is_known = |name: &str| graph.initializers.iter().any(|tensor| tensor.name == name);

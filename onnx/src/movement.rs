@@ -300,10 +300,11 @@ impl Importer<'_> {
         &mut self,
         value: &Value,
         axis: usize,
-        [before, behind]: [usize; 2],
+        [before, behind]: [Polynomial; 2],
         number: f32,
     ) -> Result<Value, Reason> {
-        if before == 0 && behind == 0 {
+        let none = Polynomial::default();
+        if before == none && behind == none {
             return Ok(value.clone());
         }
         if let Value::Data(data) = value
@@ -311,16 +312,16 @@ impl Importer<'_> {
         {
             let data = self.with_axes(data, &[axis])?;
             let mut dims = data.dims.clone();
-            dims[axis] = Dim::from(dims[axis].polynomial().plus(&Polynomial::from(before + behind)));
-            let op = Pad { axis: data.axis(axis), before: before.into(), behind: behind.into() };
+            dims[axis] = Dim::from(dims[axis].polynomial().plus(&before).plus(&behind));
+            let op = Pad { axis: data.axis(axis), before, behind };
             let padded = self.op(op, &[data.value])?;
             return Ok(data.with(padded, dims).into());
         }
         let mut parts = Vec::new();
         for (size, is_first) in [(before, true), (behind, false)] {
-            if is_first && before > 0 || !is_first && behind > 0 {
+            if size != none {
                 let mut dims = value.dims();
-                dims[axis] = Dim::Fixed(size);
+                dims[axis] = Dim::from(size);
                 parts.push(self.filled(value, &dims, axis, number)?);
             }
             if is_first {

@@ -13,7 +13,7 @@ const POINTS: &str = r#"graph points {
 }"#;
 
 impl Fixture {
-    fn write(&self, file: &str, tensors: &[(&str, &[usize], &[f32])]) {
+    pub(super) fn write(&self, file: &str, tensors: &[(&str, &[usize], &[f32])]) {
         let bytes: Vec<Vec<u8>> = tensors
             .iter()
             .map(|(_, _, numbers)| numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
@@ -22,6 +22,18 @@ impl Fixture {
             (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
         });
         std::fs::write(self.path().join(file), serialize(views, None).unwrap()).unwrap();
+    }
+
+    /// Integers in the file `integers.safetensors`.
+    fn write_integers(&self, tensors: &[(&str, &[usize], &[i32])]) {
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, numbers)| numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, dims, _), bytes)| {
+            (*name, TensorView::new(Dtype::I32, dims.to_vec(), bytes).unwrap())
+        });
+        std::fs::write(self.path().join("integers.safetensors"), serialize(views, None).unwrap()).unwrap();
     }
 
     fn read(&self, file: &str, name: &str) -> (Vec<usize>, Vec<f32>) {
@@ -67,6 +79,28 @@ fn gradients_of_drawn_batches_are_checked() {
     fixture.refuses("grad tagger.graph --check --tolerance=-1", "differs from central differences by");
 }
 
+/// The loss of sequences of labels: drawn ones agree with differences, and both engines agree for those in a file.
+#[test]
+fn gradients_of_the_ctc_loss_are_checked() {
+    let fixture = Fixture::new();
+    let drawn = "grad tagger.graph --loss ctc --batch 3 --size T=9 --engine interpreter --check";
+    assert!(fixture.prints(drawn).contains("agree with central differences"));
+    fixture.write_integers(&[
+        ("labels", &[1, 2], &[1, 2]),
+        ("label_lengths", &[1], &[2]),
+        ("step_lengths", &[1], &[6]),
+    ]);
+    let losses = ["compiled", "interpreter"].map(|engine| {
+        let text = fixture.prints(&format!(
+            "grad tagger.graph --loss ctc --targets integers.safetensors --engine {engine} -o {engine}.safetensors"
+        ));
+        let loss = text.lines().next().unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+        assert!(loss.is_finite() && loss > 0.0, "{text}");
+        loss
+    });
+    assert!((losses[0] - losses[1]).abs() < 1e-5, "{losses:?}");
+}
+
 #[test]
 fn mistakes_in_targets_are_explained() {
     let fixture = Fixture::new();
@@ -83,7 +117,26 @@ fn mistakes_in_targets_are_explained() {
     fixture.write("t.safetensors", &[("labels", &[1, 8], &[0.0; 8])]);
     fixture
         .refuses("grad tagger.graph --targets t.safetensors", "`labels` has numbers of F32, but takes I32");
-    fixture.refuses("grad points.graph --loss ctc", "Model::differentiate");
+    fixture.refuses("grad points.graph --loss ctc", "logits for each step");
+    fixture.write_integers(&[
+        ("labels", &[1, 2], &[1, 3]),
+        ("label_lengths", &[1], &[2]),
+        ("step_lengths", &[1], &[8]),
+    ]);
+    let ctc = "grad tagger.graph --loss ctc --targets integers.safetensors";
+    fixture.refuses(ctc, "`labels` has 3, but takes 0 to 2");
+    fixture.write_integers(&[
+        ("labels", &[1, 2], &[1, 2]),
+        ("label_lengths", &[1], &[3]),
+        ("step_lengths", &[1], &[8]),
+    ]);
+    fixture.refuses(ctc, "`label_lengths` has 3, but takes 0 to 2");
+    fixture.write_integers(&[
+        ("labels", &[1, 2], &[1, 0]),
+        ("label_lengths", &[1], &[2]),
+        ("step_lengths", &[1], &[8]),
+    ]);
+    fixture.refuses(ctc, "blank");
     fixture.refuses("grad points.graph --loss-output z", "z");
     fixture.refuses("grad points.graph --samples 3", "--check");
 }

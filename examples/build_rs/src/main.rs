@@ -1,11 +1,11 @@
-//! Draws a disc and its edges, which a network finds. The build script has compiled the network: this program depends on no
-//! crate, and has no run-time library of networks.
+//! Draws a disc and its edges, which a network finds. The build script has compiled the network: this program depends on one
+//! macro, which includes its functions, and has no run-time library of networks.
 //!
 //! ```sh
 //! cargo run --release --manifest-path examples/build_rs/Cargo.toml
 //! ```
 
-include!(concat!(env!("OUT_DIR"), "/edges.rs"));
+windlass_include::include_network!(edges);
 
 const HEIGHT: usize = 24;
 const WIDTH: usize = 48;

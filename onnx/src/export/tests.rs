@@ -114,6 +114,13 @@ fn operators_on_elements_and_axes_return() {
             r#"output "y" = %5"#,
             r#"output "z" = %3"#,
         ],
+        // Padding by open sizes.
+        &[
+            r#"%0 = input {name = "x", type = "f32[N, T, 4]"}"#,
+            r#"%1 = pad(%0) {axis = 1, before = "T", behind = 2}"#,
+            r#"%2 = pad(%1) {axis = 2, before = 1, behind = 1}"#,
+            r#"output "y" = %2"#,
+        ],
         // Shapes with several open sizes are computed.
         &[
             r#"%0 = input {name = "x", type = "f32[N, T, 4]"}"#,

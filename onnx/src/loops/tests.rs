@@ -193,3 +193,49 @@ fn short_loops_that_compute_with_the_number_of_the_step_are_unrolled() {
     assert_eq!(last[..], H.map(|h| 6.0 * h));
     assert_eq!(all[..6], [4.0, 1.0, 8.0, 2.0, 24.0, 6.0]);
 }
+
+/// A loop of `count` steps around another graph, whose number and condition it passes on.
+fn repeated(count: &str, first: usize, depth: usize) -> proto::Node {
+    let names = [format!("i{depth}"), format!("go{depth}"), format!("h{depth}"), format!("y{depth}")];
+    let [i, go, h, y] = names.each_ref().map(String::as_str);
+    let before = if depth == first { "zero".to_owned() } else { format!("h{}", depth - 1) };
+    let (nodes, last) = match depth {
+        4 => (Vec::new(), h.to_owned()),
+        _ => (vec![repeated(count, first, depth + 1)], format!("y{}", depth + 1)),
+    };
+    let graph = body(&[i, go, h], nodes, &[go, &last]);
+    proto::Node {
+        attributes: vec![graph_attribute("body", graph)],
+        ..node("Loop", &[count, "", &before], &[y])
+    }
+}
+
+/// Loops whose bodies do nothing, around one another: each has a known state, so that it is unrolled.
+fn nothing(count: i64, depth: usize) -> proto::Model {
+    let inputs = vec![port("h0", &[2]), sequence("x", &STEPS_FIRST)];
+    let mut whole = model(
+        inputs,
+        vec![repeated("count", 4 - depth, 4 - depth), node("Add", &["h0", "w"], &["sum"])],
+        &["sum"],
+    );
+    let graph = whole.graph.as_mut().unwrap();
+    for (name, value) in [("count", count), ("zero", 0)] {
+        let number =
+            proto::Tensor { name: name.to_owned(), element: 7, int64s: vec![value], ..Default::default() };
+        graph.initializers.push(number);
+    }
+    whole
+}
+
+#[test]
+fn loops_that_do_nothing_are_bounded() {
+    // Too many to be unrolled, and a counter is no state of a scan.
+    for depth in [0, 4] {
+        let problem = reason(&nothing(1 << 62, depth)).to_string();
+        assert!(problem.contains("depends on an input"), "{problem}");
+    }
+    // 256 steps are few; 256 × 256 × 256 × 256 × 256 of them are not.
+    assert!(import(&nothing(256, 0)).is_ok());
+    let problem = reason(&nothing(256, 4)).to_string();
+    assert!(problem.contains("more than 262144 nodes"), "{problem}");
+}

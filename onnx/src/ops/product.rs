@@ -56,7 +56,8 @@ impl Importer<'_> {
                 known_product(left, right)
             }
             (Value::Data(data), factor) if !factor.is_data() && other == 2 => {
-                Ok(self.dense(data, factor)?.into())
+                let weight = self.transpose(factor, &[1, 0])?;
+                Ok(self.dense(data, &weight)?.into())
             }
             (factor, Value::Data(_)) if !factor.is_data() && rank == 2 => {
                 // The transposed product of the transposed factors.
@@ -64,22 +65,20 @@ impl Importer<'_> {
                 let mut swapped: Vec<usize> = (0..axes).collect();
                 swapped.swap(axes - 1, axes - 2);
                 let turned = self.transpose(right, &swapped)?;
-                let factor = self.transpose(factor, &[1, 0])?;
                 let turned = self.data(&turned)?;
-                let result = self.dense(&turned, &factor)?;
+                let result = self.dense(&turned, factor)?;
                 self.transpose(&result.into(), &swapped)
             }
             _ => self.batched(left, right),
         }
     }
 
-    /// Vectors along the last axis times a parameter `[inputs, outputs]`.
-    fn dense(&mut self, data: &Data, factor: &Value) -> Result<Data, Reason> {
+    /// Vectors along the last axis times a parameter `[outputs, inputs]`, transposed.
+    fn dense(&mut self, data: &Data, weight: &Value) -> Result<Data, Reason> {
         self.expect_numbers(data)?;
         let last = data.dims.len() - 1;
         let data = self.with_axes(data, &[last])?;
-        let weight = self.transpose(factor, &[1, 0])?;
-        let weight = self.weight(&weight)?;
+        let weight = self.weight(weight)?;
         let shape = data.shape();
         let flat = self.shaped(data.value, shape.with_first_folded(shape.rank() - 1))?;
         let value = self.op(Linear { epilogue: Vec::new() }, &[flat, weight.value])?;
@@ -165,11 +164,19 @@ fn gemm<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, 
     if node.flag("transA", false) {
         left = importer.transpose(&left, &[1, 0])?;
     }
-    if node.flag("transB", false) {
-        right = importer.transpose(&right, &[1, 0])?;
-    }
     node.ignore(&["broadcast"]);
-    let mut product = importer.matmul(&left, &right)?;
+    let mut product = match (&left, node.flag("transB", false)) {
+        // As dense layers have their weights.
+        (Value::Data(data), true) if !right.is_data() && data.dims[1] == right.dims()[1] => {
+            importer.dense(data, &right)?.into()
+        }
+        (_, is_transposed) => {
+            if is_transposed {
+                right = importer.transpose(&right, &[1, 0])?;
+            }
+            importer.matmul(&left, &right)?
+        }
+    };
     let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
     if alpha != 1.0 {
         product = importer.with_number(BinaryKind::Multiply, &product, alpha)?;

@@ -159,9 +159,11 @@ fn pad<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, R
     let mode = node.text("mode").unwrap_or("constant");
     let (sizes, number) = if node.opset < 11 {
         let ints = node.ints("pads").or_else(|| node.ints("paddings")).ok_or(Reason::Missing { index: 1 })?;
-        (ints.to_vec(), node.float("value", 0.0))
+        (ints.iter().map(|&size| Polynomial::from(size)).collect(), node.float("value", 0.0))
     } else {
-        (node.integers(1)?, if node.optional(2).is_some() { node.number(2)? } else { 0.0 })
+        let problem = || Reason::Operand { index: 1, problem: "must be sizes".to_owned() };
+        let sizes = node.known(1)?.to_sizes().ok_or_else(problem)?;
+        (sizes, if node.optional(2).is_some() { node.number(2)? } else { 0.0 })
     };
     let axes = match node.opset >= 18 {
         true => node.axes(3, rank)?.unwrap_or_else(|| (0..rank).collect()),
@@ -171,14 +173,26 @@ fn pad<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, R
         return unsupported(format!("it has {} sizes of padding for {} axes", sizes.len(), axes.len()));
     }
     for (index, &axis) in axes.iter().enumerate() {
-        let (before, after) = (sizes[index], sizes[index + axes.len()]);
+        let around = [&sizes[index], &sizes[index + axes.len()]];
+        let [Some(before), Some(after)] = around.map(Polynomial::as_number) else {
+            if let Some(size) = around.iter().find(|size| !size.is_never_negative()) {
+                return unsupported(format!("a padding of {size}, which may be negative, is not supported"));
+            }
+            if mode != "constant" {
+                return unsupported(format!(
+                    "a padding of an open size in the mode `{mode}` is not supported"
+                ));
+            }
+            value = importer.pad(&value, axis, around.map(Polynomial::clone), number)?;
+            continue;
+        };
         if before == 0 && after == 0 {
             continue;
         }
         // Negative padding cuts elements off.
         if before < 0 || after < 0 {
             let size = value.dims()[axis].polynomial();
-            let (first, last) = (Polynomial::from((-before).max(0)), Polynomial::from((-after).max(0)));
+            let [first, last] = [before, after].map(|size| Polynomial::from(size.min(0).saturating_neg()));
             value = importer.slice(&value, axis, first.clone(), size.minus(&first).minus(&last))?;
         }
         let [before, after] = [before, after].map(|size| usize::try_from(size).unwrap_or(0));
@@ -186,7 +200,7 @@ fn pad<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, R
             return unsupported(format!("a padding of {} is not supported", before.max(after)));
         }
         value = match mode {
-            "constant" => importer.pad(&value, axis, [before, after], number)?,
+            "constant" => importer.pad(&value, axis, [before, after].map(Polynomial::from), number)?,
             "reflect" | "edge" | "wrap" => {
                 let size = value.fixed(axis)? as i64;
                 let source = |at: i64| -> usize {
@@ -328,7 +342,7 @@ fn center_crop_pad<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<V
         } else {
             let missing = size - own;
             small(&[Dim::Fixed(missing)])?;
-            importer.pad(&value, axis, [missing / 2, missing - missing / 2], 0.0)?
+            importer.pad(&value, axis, [missing / 2, missing - missing / 2].map(Polynomial::from), 0.0)?
         };
     }
     one(value)

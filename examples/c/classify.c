@@ -1,4 +1,4 @@
-/* Classifies images of clothing with LeNet: PGM files of 28x28 pixels in, the class of each out. */
+/* Tells the garments of images with LeNet: binary PGM files of 28x28 grey pixels in, the class of each out. */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,14 +25,24 @@ static int fail(const char *path, const char *reason)
     return 1;
 }
 
+/* A number of the header of a PGM file; lines from # on are comments. */
+static int header_number(FILE *file)
+{
+    int number = -1, next;
+    while (fscanf(file, "%d", &number) != 1 && fgetc(file) == '#')
+        while ((next = fgetc(file)) != '\n' && next != EOF)
+            ;
+    return number;
+}
+
 static int read_image(const char *path, float *image)
 {
     unsigned char pixels[PIXELS];
-    int width, height, most;
     FILE *file = fopen(path, "rb");
     if (!file)
         return fail(path, "cannot be opened");
-    int is_image = fscanf(file, "P5 %d %d %d", &width, &height, &most) == 3 && width == 28 && height == 28 && most == 255;
+    int is_image = fgetc(file) == 'P' && fgetc(file) == '5';
+    is_image = is_image && header_number(file) == 28 && header_number(file) == 28 && header_number(file) == 255;
     is_image = is_image && fgetc(file) != EOF && fread(pixels, 1, PIXELS, file) == PIXELS;
     fclose(file);
     if (!is_image)

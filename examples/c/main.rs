@@ -2,9 +2,12 @@
 //! nor any library is in that program.
 //!
 //! ```sh
-//! cargo run --release -p windlass-examples --example lenet_in_c            # trains, and writes the files to target/lenet_in_c
-//! make -C examples/lenet_in_c                         # compiles classify.c, and classifies the images
+//! cargo run --release -p windlass-examples --example c    # trains, and writes the files to target/c
+//! make -C examples/c                                      # compiles classify.c, and tells the garment of garment.pgm
+//! make -C examples/c IMAGE=photo.pgm                      # of an image of one's own
 //! ```
+//!
+//! Images are binary PGM files of 28×28 grey pixels, a light garment on a dark background, as image editors write them.
 
 #[path = "../failure/mod.rs"]
 mod failure;
@@ -51,13 +54,10 @@ struct Arguments {
     /// Put the weights into the object instead of a file
     #[arg(long)]
     embed: bool,
-    /// Directory for the files; by default `target/lenet_in_c` of the repository
+    /// Directory for the files; by default `target/c` of the repository
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
 }
-
-/// The number of test images that are written as files.
-const IMAGES: usize = 10;
 
 fn main() -> ExitCode {
     failure::exit_code(run(&Arguments::parse()))
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let repository = repository();
-    let output = arguments.output.clone().unwrap_or_else(|| repository.join("target/lenet_in_c"));
+    let output = arguments.output.clone().unwrap_or_else(|| repository.join("target/c"));
     let FashionMnist { train, test } = FashionMnist::load(&repository.join("data/fashion-mnist"))?;
     let normalization = Normalization::of(&train)?;
     let (mean, deviation) = (normalization.mean()[0], normalization.deviation()[0]);
@@ -92,14 +92,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let names: Vec<String> = test.class_names().iter().map(|name| format!("{name:?}")).collect();
     writeln!(data, "static const char *const CLASSES[] = {{{}}};", names.join(", "))?;
     std::fs::write(output.join("data.h"), data)?;
-    for index in 0..IMAGES {
-        let image = test.get(index).ok_or("there are too few test images")?;
-        let content = [&b"P5 28 28 255\n"[..], image.pixels].concat();
-        std::fs::write(output.join(format!("garment{index}.pgm")), content)?;
-    }
     let embedded = if arguments.embed { "weights included" } else { "weights in lenet.weights" };
     println!("{}: {} bytes, {embedded}", output.join("lenet.o").display(), files.object.len());
-    println!("compile the program that uses it with: make -C examples/lenet_in_c");
+    println!("compile the program that uses it with: make -C examples/c");
     println!("test accuracy: {:.4}", accuracy.value().unwrap_or_default());
     Ok(())
 }
