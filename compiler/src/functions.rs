@@ -18,7 +18,7 @@ pub use activation::{Activation, Number};
     rename_all = "snake_case",
     expecting = "expected one of `relu`, `sigmoid`, `tanh`, `exp`, `log`, `sqrt`, `rsqrt`, `negate`, `square`, `relu6`, \
                  `selu`, `gelu`, `gelu_tanh`, `silu`, `hard_swish`, `hard_sigmoid`, `softplus`, `scaled_tanh`, `abs`, `erf`, \
-                 `{leaky_relu = 0.01}`, `{elu = 1.0}` or `{huber = 1.0}`"
+                 `floor`, `ceil`, `round`, `{leaky_relu = 0.01}`, `{elu = 1.0}` or `{huber = 1.0}`"
 )]
 pub enum UnaryKind {
     /// `x` if it is not below zero, else 0; NaN stays NaN.

@@ -239,6 +239,11 @@ fn activations() {
 }
 
 #[test]
+fn roundings() {
+    check_layers("rounding.json");
+}
+
+#[test]
 fn losses() {
     check_layers("loss.json");
 }

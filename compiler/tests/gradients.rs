@@ -183,7 +183,10 @@ fn dense_layers() {
 
 #[test]
 fn functions_of_an_element() {
-    for kind in UnaryKind::ALL {
+    // At a jump, a difference is no slope: the golden files have the gradients of roundings.
+    let is_rounding =
+        |kind: &UnaryKind| matches!(kind, UnaryKind::Activation(activation) if activation.is_rounding());
+    for kind in UnaryKind::ALL.into_iter().filter(|kind| !is_rounding(kind)) {
         let (batched, fixed) = match kind {
             UnaryKind::Log | UnaryKind::Sqrt | UnaryKind::Rsqrt => {
                 ("positive f32[N, 2, 3]", "positive f32[5]")

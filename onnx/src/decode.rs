@@ -109,7 +109,7 @@ impl Decoder {
             }
             None => from_fields(element, tensor),
         };
-        let known = Known::new(dims, elements);
+        let known = Known { element: Some(element), ..Known::new(dims, elements) };
         if known.len() != count {
             return Err(error(format!("of sizes {:?} has {} elements", tensor.dims, known.len())));
         }

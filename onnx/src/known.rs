@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use windlass_compiler::shape::Polynomial;
 
+use crate::decode::ElementType;
+
 /// The elements of a known tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Elements {
@@ -24,11 +26,13 @@ pub(crate) struct Known {
     pub(crate) elements: Elements,
     /// The name of the initialiser that it is. It becomes a parameter where an operator computes with it.
     pub(crate) name: Option<Arc<str>>,
+    /// The type in the file, if it is a tensor of the file.
+    pub(crate) element: Option<ElementType>,
 }
 
 impl Known {
     pub(crate) fn new(dims: Vec<usize>, elements: Elements) -> Self {
-        Known { dims, elements, name: None }
+        Known { dims, elements, name: None, element: None }
     }
 
     pub(crate) fn floats(dims: Vec<usize>, values: Vec<f32>) -> Self {
@@ -117,7 +121,7 @@ impl Known {
 
     /// The same elements with other sizes of the same product.
     pub(crate) fn with_dims(&self, dims: Vec<usize>) -> Self {
-        Known { dims, elements: self.elements.clone(), name: None }
+        Known { dims, elements: self.elements.clone(), name: None, element: self.element }
     }
 
     /// A tensor of `dims` whose element `i` is the element `place(i)` of this one.

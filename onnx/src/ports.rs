@@ -37,6 +37,7 @@ impl<'m> Importer<'m> {
             if let Some(known) = known {
                 check_given(input, known)?;
                 let mut known = known.clone();
+                known.element = tensor_type(input).ok().map(|(element, _)| element);
                 if self.options.parameters.contains_key(&input.name) {
                     known.name = Some(Arc::from(input.name.as_str()));
                 }

@@ -8,6 +8,7 @@ network! {
         f1: linear(24);
         relu6; leaky_relu; leaky_relu(slope = 0.25); elu; elu(alpha = 0.5); selu; gelu; gelu(approximate = true);
         silu; hard_swish; hard_sigmoid; softplus; scaled_tanh; huber; huber(delta = 1 / 4); abs; erf;
+        floor; ceil; round;
         square; sqrt; exp; log; negate;
         prelu; prelu(shared = true, init = constant(0.5)); maxout(4)
     }
@@ -44,6 +45,9 @@ fn declared_activations_are_those_that_are_built() {
         ("huber2", Layer::Activation(Activation::huber(0.25))),
         ("abs1", Layer::Activation(Activation::Abs)),
         ("erf1", Layer::Activation(Activation::Erf)),
+        ("floor1", Layer::Activation(Activation::Floor)),
+        ("ceil1", Layer::Activation(Activation::Ceil)),
+        ("round1", Layer::Activation(Activation::Round)),
         ("square1", Layer::Square),
         ("sqrt1", Layer::Sqrt),
         ("exp1", Layer::Exp),

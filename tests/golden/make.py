@@ -444,6 +444,16 @@ def activations():
     return cases
 
 
+def roundings():
+    """Roundings of usual numbers, halves, integers and large numbers, whose gradients are 0."""
+    x = torch.tensor([[-3.5, -2.5, -1.5, -0.5, -0.25, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, -7.0, 8388607.5, -16777218.0]])
+    x = torch.cat([normal(1, 10) * 3, x], 1)
+    cases = []
+    for kind in ["floor", "ceil", "round"]:
+        layer(cases, kind, {"op": "unary", "kind": kind}, getattr(torch, kind), [x])
+    return cases
+
+
 def trained_losses():
     """Losses of `x + p` with a parameter for each class: the value, and the gradient to the parameter."""
     weights = torch.tensor([0.5, 2.0, 1.0, 0.25])
@@ -511,3 +521,4 @@ write("axes", axes())
 write("activations", activations())
 write("trained_loss", trained_losses())
 write("optimizer", cases_of_optimizers + optimizers(True))
+write("rounding", roundings())

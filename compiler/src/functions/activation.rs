@@ -73,6 +73,12 @@ pub enum Activation {
     Abs,
     /// The error function `2/√π · ∫₀ˣ e^(−t²) dt`.
     Erf,
+    /// The largest integer of at most `x`. Its slope is 0 everywhere, like those of the other roundings.
+    Floor,
+    /// The smallest integer of at least `x`.
+    Ceil,
+    /// The integer nearest to `x`; halves go to the even one.
+    Round,
     /// `x²/2` up to `|x| = δ`, `δ·(|x| − δ/2)` beyond. `δ` is above 0.
     Huber(Number),
 }
@@ -104,7 +110,7 @@ fn within(x: f64, low: f64, high: f64) -> f64 {
 
 impl Activation {
     /// Every activation, with the usual parameter.
-    pub const ALL: [Activation; 14] = [
+    pub const ALL: [Activation; 17] = [
         Activation::Relu6,
         Activation::LeakyRelu(Number::new(0.01)),
         Activation::Elu(Number::new(1.0)),
@@ -118,6 +124,9 @@ impl Activation {
         Activation::ScaledTanh,
         Activation::Abs,
         Activation::Erf,
+        Activation::Floor,
+        Activation::Ceil,
+        Activation::Round,
         Activation::Huber(Number::new(1.0)),
     ];
 
@@ -152,8 +161,16 @@ impl Activation {
             Activation::ScaledTanh => "scaled_tanh",
             Activation::Abs => "abs",
             Activation::Erf => "erf",
+            Activation::Floor => "floor",
+            Activation::Ceil => "ceil",
+            Activation::Round => "round",
             Activation::Huber(_) => "huber",
         }
+    }
+
+    /// Whether it is constant between jumps.
+    pub fn is_rounding(self) -> bool {
+        matches!(self, Activation::Floor | Activation::Ceil | Activation::Round)
     }
 
     /// The parameter, if there is one.
@@ -199,7 +216,7 @@ impl Activation {
     /// Nominal operations per element, as profilers count them.
     pub fn flops(self) -> u64 {
         match self {
-            Activation::Abs => 1,
+            Activation::Abs | Activation::Floor | Activation::Ceil | Activation::Round => 1,
             Activation::Relu6 | Activation::LeakyRelu(_) => 2,
             Activation::HardSwish | Activation::HardSigmoid | Activation::Huber(_) => 4,
             Activation::Elu(_)
@@ -235,6 +252,9 @@ impl Activation {
             Activation::ScaledTanh => TANH_SCALE * (x * 2.0 / 3.0).tanh(),
             Activation::Abs => x.abs(),
             Activation::Erf => erf(x),
+            Activation::Floor => x.floor(),
+            Activation::Ceil => x.ceil(),
+            Activation::Round => x.round_ties_even(),
             Activation::Huber(delta) => {
                 let near = within(x.abs(), 0.0, delta.get());
                 near * (x.abs() - 0.5 * near)
@@ -258,12 +278,16 @@ impl Activation {
             | Activation::Softplus
             | Activation::Abs
             | Activation::Erf
+            | Activation::Floor
+            | Activation::Ceil
+            | Activation::Round
             | Activation::Huber(_) => false,
         }
     }
 
     /// The slope, at a result or an operand: see [`Self::slope_takes_result`]. At a kink it is that of the left side,
-    /// except for the middle at the kinks of `hard_swish`, and 0 for `abs` at 0.
+    /// except for the middle at the kinks of `hard_swish`, and 0 for `abs` at 0. That of a rounding is 0, also at its jumps
+    /// and at NaN.
     pub fn slope(self, at: f64) -> f64 {
         let elu = |y: f64, scale: f64, limit: f64| if 0.0 < y { scale } else { y + limit };
         match self {
@@ -299,6 +323,7 @@ impl Activation {
             Activation::Abs if 0.0 < at => 1.0,
             Activation::Abs => at,
             Activation::Erf => FRAC_2_SQRT_PI * (-at * at).exp(),
+            Activation::Floor | Activation::Ceil | Activation::Round => 0.0,
             Activation::Huber(delta) => within(at, -delta.get(), delta.get()),
         }
     }
@@ -342,7 +367,7 @@ mod tests {
                 assert!(!activation.slope(at).is_nan(), "the slope of {activation} at {x}");
             }
             assert!(activation.value(f64::NAN).is_nan(), "{activation}");
-            let is_constant = matches!(activation, Activation::LeakyRelu(_));
+            let is_constant = activation.is_rounding() || matches!(activation, Activation::LeakyRelu(_));
             assert!(is_constant || activation.slope(f64::NAN).is_nan(), "the slope of {activation}");
         }
     }

@@ -52,6 +52,8 @@ pub enum Step {
     Unary(UnaryKind, Value),
     /// `|x|`.
     Magnitude(Value),
+    /// The first value, whose sign bit is 0, with the sign bit of the second.
+    WithSign(Value, Value),
     /// An operation; at least one operand is a value.
     Binary(Operation, Term, Term),
     /// `a·b + c`, fused if the CPU supports it.
@@ -80,6 +82,7 @@ impl Step {
             Step::Unary(_, x) | Step::Magnitude(x) | Step::AtLeast(x, _) | Step::AtMost(x, _) => {
                 return vec![x];
             }
+            Step::WithSign(x, sign) => return vec![x, sign],
             Step::Binary(_, a, b) => vec![a, b],
             Step::MultiplyAdd(a, b, c) => vec![a.into(), b, c],
             Step::IfBelow { x, yes, no, .. } => vec![x.into(), yes, no],
@@ -114,6 +117,10 @@ impl Formula {
 
     fn magnitude(&mut self, x: Value) -> Value {
         self.push(Step::Magnitude(x))
+    }
+
+    fn with_sign(&mut self, x: Value, sign: Value) -> Value {
+        self.push(Step::WithSign(x, sign))
     }
 
     fn add(&mut self, a: impl Into<Term>, b: impl Into<Term>) -> Value {
@@ -265,6 +272,26 @@ impl Formula {
         self.multiply_add(both, rise, sigmoid)
     }
 
+    /// The integer nearest to `x`, of two the even one, with the sign of `x`. No instruction of every CPU rounds, but a sum does.
+    fn nearest(&mut self, x: Value) -> Value {
+        // From here on, all numbers are integers; just above it, neighbouring numbers differ by 1.
+        const WHOLE: f32 = 8_388_608.0;
+        let magnitude = self.magnitude(x);
+        let shifted = self.add(magnitude, WHOLE);
+        let rounded = self.subtract(shifted, WHOLE);
+        let rounded = self.if_below(magnitude, WHOLE, rounded, magnitude);
+        self.with_sign(rounded, x)
+    }
+
+    /// The largest integer of at most `x`.
+    fn floor(&mut self, x: Value) -> Value {
+        let nearest = self.nearest(x);
+        // The difference is exact. Of infinities it is NaN, which is not below 0.
+        let rest = self.subtract(x, nearest);
+        let below = self.subtract(nearest, 1.0);
+        self.if_below(rest, 0.0, below, nearest)
+    }
+
     /// `a·w + b·w³` of the approximation of `gelu`.
     fn gelu_exponent(&mut self, w: Value) -> Value {
         let square = self.multiply(w, w);
@@ -276,7 +303,7 @@ impl Formula {
 impl Activation {
     /// The formula of the value.
     ///
-    /// Maximum errors: `relu6`, `abs` 0; `leaky_relu` 1.5 ulp; `elu` 3.5; `selu` 3.5; `gelu` 8; `silu` 4; `hard_sigmoid`
+    /// Maximum errors: `relu6`, `abs`, `floor`, `ceil`, `round` 0; `leaky_relu` 1.5 ulp; `elu` 3.5; `selu` 3.5; `gelu` 8; `silu` 4; `hard_sigmoid`
     /// 1.5; `hard_swish` 2; `softplus` 4; `scaled_tanh` 4; `huber` 2.5; `erf` 4. That of `gelu_tanh` is 4 + 3·|2u| ulp, where
     /// σ(2u) is its factor.
     pub fn formula(self) -> Formula {
@@ -369,6 +396,17 @@ impl Activation {
                 let magnitude = f.magnitude(X);
                 f.if_below(magnitude, 1.0, near, far);
             }
+            Activation::Floor => {
+                f.floor(X);
+            }
+            Activation::Ceil => {
+                let negative = f.multiply(X, -1.0);
+                let floor = f.floor(negative);
+                f.multiply(floor, -1.0);
+            }
+            Activation::Round => {
+                f.nearest(X);
+            }
             Activation::Huber(delta) => {
                 let magnitude = f.magnitude(X);
                 let near = f.at_most(magnitude, delta.get() as f32);
@@ -454,6 +492,9 @@ impl Activation {
                 let c = f.at_most(c, 14.5);
                 let (power, _) = f.normal_tail(c);
                 f.multiply(power, std::f32::consts::FRAC_2_SQRT_PI);
+            }
+            Activation::Floor | Activation::Ceil | Activation::Round => {
+                f.if_below(X, 0.0, 0.0, 0.0);
             }
             Activation::Huber(delta) => {
                 let delta = delta.get() as f32;

@@ -15,7 +15,7 @@ use windlass_compiler::ops::reduce::ReduceKind;
 use windlass_compiler::ops::window::Window;
 use windlass_compiler::plan::Accuracy;
 
-use self::functions::{of_function, of_slope, steepest};
+use self::functions::{of_function, of_slope, passed};
 use self::several::{adam, adaptive, batch_norm_grad, batch_norm_training, ctc};
 
 /// The unit roundoff of f32: the relative error of one operation is at most this.
@@ -162,13 +162,10 @@ fn epilogue(
             EpilogueStep::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
             EpilogueStep::Sigmoid | EpilogueStep::Tanh | EpilogueStep::Activation(_) => {
                 let Some(kind) = step.unary() else { continue };
-                let is_bounded = !matches!(step, EpilogueStep::Activation(_));
                 for (value, error) in values.iter_mut().zip(&mut errors) {
                     let x = *value;
                     *value = kind.apply(x);
-                    let passed = steepest(kind) * *error;
-                    let passed = if is_bounded { passed.min(1.0) } else { passed };
-                    *error = passed + of_function(kind, x, *value);
+                    *error = passed(kind, x, *error) + of_function(kind, x, *value);
                 }
             }
         }

@@ -209,6 +209,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             // One correctly rounded operation: exact if f32 represents its result.
             UnaryKind::Sqrt => is_single(results[0].real()).then_some(Dyadic::ZERO),
             UnaryKind::Activation(Activation::Relu6 | Activation::Abs) => Some(Dyadic::ZERO),
+            UnaryKind::Activation(activation) if activation.is_rounding() => Some(Dyadic::ZERO),
             UnaryKind::Sigmoid
             | UnaryKind::Tanh
             | UnaryKind::Exp
@@ -234,6 +235,7 @@ fn within(op: &Op, operands: &[&Array<f64>], results: &[Array<f64>]) -> Option<D
             }
             // Slopes of 0, 1 and −1.
             BinaryKind::ActivationGrad(Activation::Relu6 | Activation::Abs) => Some(Dyadic::ZERO),
+            BinaryKind::ActivationGrad(activation) if activation.is_rounding() => Some(Dyadic::ZERO),
             BinaryKind::ActivationGrad(_) => None,
         },
         Op::Bias(_) => of(0)?.plus(of(1)?).exactly(),

@@ -1,5 +1,7 @@
 //! Conversions between types of elements.
 
+use windlass_compiler::ops::elementwise::{Activation, BinaryKind, UnaryKind};
+
 use super::condition::{equal, negated};
 use super::{Rule, one};
 use crate::error::{Reason, unsupported};
@@ -84,8 +86,28 @@ fn converted(importer: &mut Importer<'_>, value: &Value, target: Meaning) -> Res
             let equal = equal(importer, value, &zero.into())?;
             negated(importer, &equal)
         }
-        _ => {
-            unsupported("floats that depend on inputs cannot become integers, nor inputs of integers floats")
-        }
+        (Meaning::Float, Meaning::Whole) => truncated(importer, value),
+        _ => unsupported("inputs of integers cannot become floats"),
+    }
+}
+
+/// Floats without their fractions. They stay floats, so that a number outside the range of an integer is not wrapped.
+fn truncated(importer: &mut Importer<'_>, value: &Value) -> Result<Value, Reason> {
+    let result = importer.map(value, |importer, x| {
+        let zero = importer.scalar(0.0)?;
+        let positive = importer.binary_op(BinaryKind::Maximum, x, zero)?;
+        let positive = importer.unary_op(UnaryKind::Activation(Activation::Floor), positive)?;
+        let negative = importer.binary_op(BinaryKind::Minimum, x, zero)?;
+        let negative = importer.unary_op(UnaryKind::Activation(Activation::Ceil), negative)?;
+        importer.binary_op(BinaryKind::Add, positive, negative)
+    })?;
+    Ok(whole(result))
+}
+
+/// A value whose elements are integers, stored as floats.
+pub(super) fn whole(value: Value) -> Value {
+    match value {
+        Value::Data(data) => data.meaning(Meaning::Whole).into(),
+        other => other,
     }
 }

@@ -126,7 +126,7 @@ fn check_kernel(node: &Node<'_>, kernel: &[usize]) -> Result<(), Reason> {
     }
 }
 
-fn conv<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
+pub(super) fn conv<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
     let x = importer.images(node.operand(0)?)?;
     let weight = weight(importer, node, 1)?;
     if weight.dims.len() < 3 {

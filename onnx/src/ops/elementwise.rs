@@ -24,9 +24,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("HardSwish", |importer, node| activation(importer, node, Activation::HardSwish)),
     ("Neg", negate),
     ("Reciprocal", reciprocal),
-    ("Floor", |_, node| rounded(node, f64::floor)),
-    ("Ceil", |_, node| rounded(node, f64::ceil)),
-    ("Round", |_, node| rounded(node, f64::round_ties_even)),
+    ("Floor", |importer, node| activation(importer, node, Activation::Floor)),
+    ("Ceil", |importer, node| activation(importer, node, Activation::Ceil)),
+    ("Round", |importer, node| activation(importer, node, Activation::Round)),
     ("Sign", sign),
     ("Sinh", hyperbolic_sine),
     ("Cosh", hyperbolic_cosine),
@@ -159,14 +159,6 @@ pub(super) fn power(importer: &mut Importer<'_>, value: &Value, exponent: f32) -
         let product = product.unwrap_or(x);
         if exponent < 0.0 { inverse(importer, product) } else { Ok(product) }
     })
-}
-
-/// Rounding, which only known numbers have.
-fn rounded(node: &Node<'_>, function: impl Fn(f64) -> f64) -> Result<Vec<Value>, Reason> {
-    match known(node.operand(0)?, function) {
-        Some(value) => one(value),
-        None => unsupported("rounding of values that are not known is not supported"),
-    }
 }
 
 fn sign<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, Reason> {
@@ -442,7 +434,12 @@ fn clip<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result<Vec<Value>, 
 }
 
 /// A value between two numbers.
-fn clipped(importer: &mut Importer<'_>, value: &Value, low: f32, high: f32) -> Result<Value, Reason> {
+pub(super) fn clipped(
+    importer: &mut Importer<'_>,
+    value: &Value,
+    low: f32,
+    high: f32,
+) -> Result<Value, Reason> {
     if let Some(value) = known(value, |x| x.max(f64::from(low)).min(f64::from(high))) {
         return Ok(value);
     }

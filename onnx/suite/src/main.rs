@@ -33,6 +33,9 @@ struct Arguments {
 /// The folders of the suite. The models of `real` are not in the package.
 const FOLDERS: [&str; 5] = ["node", "pytorch-converted", "pytorch-operator", "simple", "light"];
 
+/// Tests whose expected values are not those that the operator is defined to have: they wrap −236 to an `int8`, which saturates.
+const WRAPPED: [&str; 1] = ["test_qlinearmatmul_2D_int8_float32"];
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -77,6 +80,9 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
                 Ok(Outcome::Passes) => {
                     passed += 1;
                     passing.insert(format!("{folder}/{name}"));
+                }
+                Ok(Outcome::Wrong(_)) if WRAPPED.contains(&name.as_str()) => {
+                    println!("left out: {folder}/{name}: its expected values wrap around");
                 }
                 Ok(Outcome::Wrong(reason)) => {
                     wrong += 1;

@@ -157,7 +157,9 @@ fn cases(kind: OpKind) -> Vec<Case> {
             let activations = Activation::ALL.map(UnaryKind::Activation);
             // Products with a factor that may be denormal or zero.
             let activations = unary(&activations).near(3e-6, 2e-36);
-            let exact = [Activation::Relu6, Activation::Abs].map(UnaryKind::Activation);
+            let roundings = [Activation::Floor, Activation::Ceil, Activation::Round];
+            let exact = [Activation::Relu6, Activation::Abs].into_iter().chain(roundings);
+            let exact: Vec<UnaryKind> = exact.map(UnaryKind::Activation).collect();
             vec![unary(&[Relu, Negate, Square, Sqrt, Rsqrt]), approximated, activations, unary(&exact)]
         }
         OpKind::Binary => {
@@ -168,8 +170,15 @@ fn cases(kind: OpKind) -> Vec<Case> {
             }
             let (mut exact, mut near) = (Ops::new(), Ops::new());
             let (x, at) = (exact.input("x", &[PAIRS]), exact.input("g", &[PAIRS]));
-            let moderate =
-                [Activation::Relu6, Activation::Abs, Activation::HardSigmoid, Activation::huber(1.0)];
+            let moderate = [
+                Activation::Relu6,
+                Activation::Abs,
+                Activation::HardSigmoid,
+                Activation::huber(1.0),
+                Activation::Floor,
+                Activation::Ceil,
+                Activation::Round,
+            ];
             for activation in moderate {
                 let y = exact.op(Binary { kind: BinaryKind::ActivationGrad(activation) }, &[x, at]);
                 exact = exact.output(&format!("{activation}"), y);

@@ -67,6 +67,12 @@ fn arguments() -> Vec<f32> {
             x.extend([f32::from_bits(bits), -f32::from_bits(bits)]);
         }
     }
+    // The jumps of roundings, and where all numbers are whole.
+    for half in
+        (0..=64u32).map(|half| half as f32 / 2.0).chain([4_194_303.5, 8_388_607.5, 8_388_608.0, 16_777_216.0])
+    {
+        x.extend([half, half.next_up(), half.next_down()].iter().flat_map(|&it| [it, -it]));
+    }
     // The range in which functions of the exponential are not constant: every magnitude again, more densely.
     x.extend((-120_000..=120_000).map(|step| step as f32 / 1000.0));
     x
@@ -189,6 +195,14 @@ fn piecewise_linear_activations() {
     check_activation(Activation::HardSigmoid, |_| 1.5);
     check_activation(Activation::HardSwish, |_| 2.0);
     check_activation(Activation::huber(0.3), |_| 2.5);
+}
+
+#[test]
+fn roundings() {
+    for activation in [Activation::Floor, Activation::Ceil, Activation::Round] {
+        // No result is small but not zero, so signs of zeros are checked as well.
+        check(UnaryKind::Activation(activation), 0.0, 0.0, |x| activation.value(x));
+    }
 }
 
 #[test]

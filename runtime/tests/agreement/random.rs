@@ -125,7 +125,12 @@ fn layer(choice: Choice, item: &[usize], numbers: [usize; 3]) -> Option<Layer> {
         Choice::AvgPool if is_image => Some(Layer::avg_pool(window(&item[1..], numbers))),
         Choice::GlobalAvgPool if is_image => Some(Layer::GlobalAvgPool { axes: 2 }),
         Choice::Activation if b % 2 == 0 => Some([Layer::Relu, Layer::Sigmoid, Layer::Tanh][a % 3].clone()),
-        Choice::Activation => Some(Layer::Activation(Activation::ALL[a % Activation::ALL.len()])),
+        Choice::Activation => {
+            // A rounding of a number that is rounded otherwise may be on the other side of a jump.
+            let smooth: Vec<Activation> =
+                Activation::ALL.into_iter().filter(|activation| !activation.is_rounding()).collect();
+            Some(Layer::Activation(smooth[a % smooth.len()]))
+        }
         Choice::Norm => Some(Layer::BatchNorm { epsilon: 0.1, momentum: 0.1 }),
         Choice::Dropout => Some(Layer::Dropout { rate: a as f64 / 12.0 }),
         Choice::Softmax => Some(Layer::Softmax),

@@ -72,6 +72,7 @@ fn inherits(step: &Step) -> Vec<Value> {
     };
     match *step {
         Step::Unary(_, x) | Step::Magnitude(x) => vec![x],
+        Step::WithSign(x, _) => vec![x],
         Step::Binary(Operation::Subtract | Operation::Divide, Term::Number(_), _) => Vec::new(),
         Step::Binary(_, a, b) => [value(a), value(b)].into_iter().flatten().collect(),
         Step::MultiplyAdd(_, Term::Number(_), Term::Number(_)) => Vec::new(),
@@ -89,6 +90,8 @@ fn scratch(step: &Step) -> usize {
         Step::Unary(kind, _) => math::temporaries(*kind),
         // The mask at 256 bits.
         Step::IfBelow { .. } => 1,
+        // The sign bit.
+        Step::WithSign(..) => 1,
         _ => 0,
     }
 }
@@ -129,6 +132,11 @@ fn write_step(emitter: &mut Emitter, step: &Step, values: &[Vector], to: Vector,
         Step::Magnitude(x) => {
             let magnitude = emitter.integer(i32::MAX);
             emitter.binary(Binary::And, to, values[x.0], magnitude);
+        }
+        Step::WithSign(x, sign) => {
+            let sign_bit = emitter.integer(i32::MIN);
+            emitter.binary(Binary::And, scratch[0], values[sign.0], sign_bit);
+            emitter.binary(Binary::Or, to, values[x.0], scratch[0]);
         }
         Step::Binary(operation, a, b) => {
             let (op, commutes) = match operation {

@@ -41,6 +41,11 @@ impl Emit<'_, '_> {
             let y = match *step {
                 Step::Unary(kind, x) => self.unary(width, kind, values[x.0]),
                 Step::Magnitude(x) => self.builder.ins().fabs(values[x.0]),
+                Step::WithSign(x, sign) => {
+                    let sign_bit = self.float(width, -0.0);
+                    let sign = self.builder.ins().band(values[sign.0], sign_bit);
+                    self.builder.ins().bor(values[x.0], sign)
+                }
                 Step::Binary(operation, a, b) => {
                     let (a, b) = (of(a, self), of(b, self));
                     match operation {

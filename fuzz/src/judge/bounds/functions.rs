@@ -15,7 +15,11 @@ fn ulps(kind: UnaryKind, x: f64) -> f64 {
         UnaryKind::Rsqrt => 1.5,
         UnaryKind::Sigmoid => 2.3,
         UnaryKind::Activation(activation) => match activation {
-            Activation::Relu6 | Activation::Abs => 0.0,
+            Activation::Relu6
+            | Activation::Abs
+            | Activation::Floor
+            | Activation::Ceil
+            | Activation::Round => 0.0,
             Activation::LeakyRelu(_) | Activation::HardSigmoid => 1.5,
             Activation::HardSwish => 2.0,
             Activation::Huber(_) => 2.5,
@@ -38,7 +42,7 @@ pub(super) fn of_function(kind: UnaryKind, x: f64, y: f64) -> f64 {
 }
 
 /// The largest slope of a function of an epilogue.
-pub(super) fn steepest(kind: UnaryKind) -> f64 {
+fn steepest(kind: UnaryKind) -> f64 {
     match kind {
         UnaryKind::Sigmoid => 0.25,
         UnaryKind::Activation(activation) => match activation {
@@ -51,8 +55,22 @@ pub(super) fn steepest(kind: UnaryKind) -> f64 {
             Activation::Gelu | Activation::GeluTanh | Activation::Silu => 1.13,
             Activation::HardSigmoid => 1.0 / 6.0,
             Activation::Relu6 | Activation::Softplus | Activation::Abs => 1.0,
+            // Between jumps, which `passed` adds.
+            Activation::Floor | Activation::Ceil | Activation::Round => 0.0,
         },
         _ => 1.0,
+    }
+}
+
+/// What an error of the argument `x` of a function of an epilogue adds to the error of its value.
+pub(super) fn passed(kind: UnaryKind, x: f64, error: f64) -> f64 {
+    match kind {
+        // The jumps between the smallest and the largest argument.
+        UnaryKind::Activation(activation) if activation.is_rounding() => {
+            activation.value(x + error) - activation.value(x - error)
+        }
+        UnaryKind::Sigmoid | UnaryKind::Tanh => (steepest(kind) * error).min(1.0),
+        _ => steepest(kind) * error,
     }
 }
 
@@ -60,7 +78,7 @@ pub(super) fn steepest(kind: UnaryKind) -> f64 {
 pub(super) fn of_slope(activation: Activation, at: f64) -> f64 {
     let slope = activation.slope(at).abs();
     let error = match activation {
-        Activation::Relu6 | Activation::Abs => 0.0,
+        Activation::Relu6 | Activation::Abs | Activation::Floor | Activation::Ceil | Activation::Round => 0.0,
         Activation::LeakyRelu(_) | Activation::HardSigmoid => slope,
         Activation::Elu(limit) => 2.0 * (at.abs() + limit.get()),
         Activation::Selu => 2.0 * (at.abs() + 1.76),

@@ -59,6 +59,9 @@ fn activation(emitter: &mut Emitter<'_>, kind: Activation, x: &str) -> String {
         }
         Activation::Abs => with("Abs", Vec::new()),
         Activation::Erf => with("Erf", Vec::new()),
+        Activation::Floor => with("Floor", Vec::new()),
+        Activation::Ceil => with("Ceil", Vec::new()),
+        Activation::Round => with("Round", Vec::new()),
         Activation::Huber(delta) => {
             // With m = min(|x|, δ): m·(|x| − m/2).
             let [most, half] = [emitter.number(delta.get()), emitter.number(0.5)];

@@ -82,7 +82,7 @@ type Bounded = (UnaryKind, f64, fn(f64) -> f64);
 /// The maximum error of an activation at `x` in units in the last place.
 fn bound(activation: Activation, x: f64) -> f64 {
     match activation {
-        Activation::Relu6 | Activation::Abs => 0.0,
+        Activation::Relu6 | Activation::Abs | Activation::Floor | Activation::Ceil | Activation::Round => 0.0,
         Activation::LeakyRelu(_) | Activation::HardSigmoid => 1.5,
         Activation::HardSwish => 2.0,
         Activation::Huber(_) => 2.5,

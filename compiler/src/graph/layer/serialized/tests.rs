@@ -88,6 +88,9 @@ fn layers_are_written_in_the_words_of_the_language() {
         (Layer::Activation(Activation::GeluTanh), r#"{"layer":"gelu","approximate":true}"#),
         (Layer::Activation(Activation::Abs), r#"{"layer":"abs"}"#),
         (Layer::Activation(Activation::Erf), r#"{"layer":"erf"}"#),
+        (Layer::Activation(Activation::Floor), r#"{"layer":"floor"}"#),
+        (Layer::Activation(Activation::Ceil), r#"{"layer":"ceil"}"#),
+        (Layer::Activation(Activation::Round), r#"{"layer":"round"}"#),
         (Layer::Activation(Activation::huber(2.0)), r#"{"layer":"huber","delta":2.0}"#),
         (Layer::prelu(), r#"{"layer":"prelu"}"#),
         (
