@@ -19,6 +19,19 @@ pub(crate) struct Source {
     /// Fix the size of the axes of a name in an ONNX model, such as `batch=1`
     #[arg(long = "fix", value_name = "NAME=NUMBER", value_parser = fixed)]
     fixed: Vec<(String, usize)>,
+    /// Fix all sizes of an input of an ONNX model, such as `image=1x3x224x224`
+    #[arg(long = "shape", value_name = "INPUT=SIZES", value_parser = shaped)]
+    shapes: Vec<(String, Vec<usize>)>,
+    /// Give an input of an ONNX model a value, such as the sample rate `sr=16000`, or `size=224,224`
+    #[arg(long = "value", value_name = "INPUT=NUMBERS", value_parser = valued)]
+    values: Vec<(String, Numbers)>,
+}
+
+/// The value of an input: a number, or a vector of several.
+#[derive(Clone, Debug, PartialEq)]
+enum Numbers {
+    Integers(Vec<i64>),
+    Floats(Vec<f32>),
 }
 
 /// A network, with parameters if its file has them.
@@ -111,6 +124,42 @@ fn fixed(text: &str) -> Result<(String, usize), String> {
     }
 }
 
+/// The sizes of an input.
+fn shaped(text: &str) -> Result<(String, Vec<usize>), String> {
+    let example = || format!("`{text}` has no sizes; write `image=1x3x224x224`");
+    let (name, sizes) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(example)?;
+    let size = |text: &str| text.parse::<u32>().ok().filter(|size| *size > 0).map(|size| size as usize);
+    let sizes: Option<Vec<usize>> = sizes.split('x').map(size).collect();
+    Ok((name.to_owned(), sizes.ok_or_else(example)?))
+}
+
+/// The value of an input.
+fn valued(text: &str) -> Result<(String, Numbers), String> {
+    let example = || format!("`{text}` has no numbers; write `sr=16000` or `size=224,224`");
+    let (name, numbers) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(example)?;
+    let integers: Result<Vec<i64>, _> = numbers.split(',').map(str::parse).collect();
+    let numbers = match integers {
+        Ok(integers) => Numbers::Integers(integers),
+        Err(_) => {
+            let floats: Result<Vec<f32>, _> = numbers.split(',').map(str::parse).collect();
+            Numbers::Floats(floats.map_err(|_| example())?)
+        }
+    };
+    Ok((name.to_owned(), numbers))
+}
+
+impl Numbers {
+    /// The options, in which an input has this value.
+    fn given(&self, options: ImportOptions, input: &str) -> ImportOptions {
+        // One number is a scalar.
+        let dims = |count: usize| if count == 1 { Vec::new() } else { vec![count] };
+        match self {
+            Numbers::Integers(numbers) => options.integers(input, &dims(numbers.len()), numbers.clone()),
+            Numbers::Floats(numbers) => options.value(input, &dims(numbers.len()), numbers.clone()),
+        }
+    }
+}
+
 impl Source {
     pub(crate) fn network(&self) -> Result<Loaded, Box<dyn Error>> {
         let is = |known: &str| {
@@ -121,8 +170,16 @@ impl Source {
             let (network, parameters) = (model.network().clone(), Some(model.parameters().clone()));
             return Ok(Loaded { network, parameters });
         }
-        if let Some((name, _)) = self.fixed.first() {
-            return Err(format!("`--fix {name}` is for ONNX models; a graph as text has its sizes").into());
+        let of_onnx = [
+            self.fixed.first().map(|(name, _)| ("fix", name)),
+            self.shapes.first().map(|(name, _)| ("shape", name)),
+            self.values.first().map(|(name, _)| ("value", name)),
+        ];
+        if let Some((option, name)) = of_onnx.into_iter().flatten().next() {
+            return Err(format!(
+                "`--{option} {name}` is for ONNX models; a graph as text has its sizes and inputs"
+            )
+            .into());
         }
         if is("safetensors") {
             let network = Dynamic::of_checkpoint(&self.network)?;
@@ -144,6 +201,9 @@ impl Source {
     pub(crate) fn onnx(&self) -> Result<OnnxModel, Box<dyn Error>> {
         let options =
             self.fixed.iter().fold(ImportOptions::new(), |options, (name, size)| options.size(name, *size));
+        let options = self.shapes.iter().fold(options, |options, (name, sizes)| options.shape(name, sizes));
+        let options =
+            self.values.iter().fold(options, |options, (name, numbers)| numbers.given(options, name));
         OnnxModel::load(&self.network, &options).map_err(|reason| at(&self.network, "import", &reason))
     }
 }

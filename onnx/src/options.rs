@@ -16,6 +16,7 @@ pub struct ImportOptions {
     pub(crate) values: BTreeMap<String, Known>,
     pub(crate) parameters: BTreeMap<String, Known>,
     pub(crate) sizes: BTreeMap<String, usize>,
+    pub(crate) shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl ImportOptions {
@@ -28,6 +29,13 @@ impl ImportOptions {
     #[must_use]
     pub fn size(mut self, name: &str, size: usize) -> Self {
         self.sizes.insert(name.to_owned(), size);
+        self
+    }
+
+    /// Fixes all sizes of an input, whether its axes have names or not.
+    #[must_use]
+    pub fn shape(mut self, input: &str, sizes: &[usize]) -> Self {
+        self.shapes.insert(input.to_owned(), sizes.to_vec());
         self
     }
 
@@ -45,7 +53,7 @@ impl ImportOptions {
         self
     }
 
-    /// Gives an input a known value of integers, row-major.
+    /// Gives an input a known value of integers, row-major. If the input has floats, they are converted.
     #[must_use]
     pub fn integers(mut self, input: &str, dims: &[usize], values: Vec<i64>) -> Self {
         self.values.insert(input.to_owned(), given(dims, Elements::Integers(values.into())));

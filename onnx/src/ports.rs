@@ -9,7 +9,7 @@ use windlass_compiler::shape::{DType, Dim, Shape, Symbol, Type};
 use crate::decode::ElementType;
 use crate::error::ImportError;
 use crate::importer::{Importer, Scope};
-use crate::known::Known;
+use crate::known::{Elements, Known};
 use crate::value::{Batch, Data, Meaning, Value, shape};
 use crate::{ImportOptions, Output, Port, Tensor, proto};
 
@@ -23,7 +23,8 @@ impl<'m> Importer<'m> {
         graph: &'m proto::Graph,
         scope: &mut Scope<'_>,
     ) -> Result<Vec<Port>, ImportError> {
-        for name in self.options.values.keys().chain(self.options.parameters.keys()) {
+        let options = self.options;
+        for name in options.values.keys().chain(options.parameters.keys()).chain(options.shapes.keys()) {
             if !graph.inputs.iter().any(|input| input.name == *name) {
                 let names: Vec<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
                 let reason = format!("names no input of the model; they are {}", names.join(", "));
@@ -38,6 +39,11 @@ impl<'m> Importer<'m> {
                 check_given(input, known)?;
                 let mut known = known.clone();
                 known.element = tensor_type(input).ok().map(|(element, _)| element);
+                if known.element.is_some_and(ElementType::is_float)
+                    && let Some(floats) = known.to_floats()
+                {
+                    known.elements = Elements::Floats(floats.into());
+                }
                 if self.options.parameters.contains_key(&input.name) {
                     known.name = Some(Arc::from(input.name.as_str()));
                 }
@@ -52,6 +58,10 @@ impl<'m> Importer<'m> {
                 name: input.name.clone(),
                 reason,
             })?;
+            let sizes = match self.options.shapes.get(&input.name) {
+                Some(given) => with_sizes(input, &sizes, given)?,
+                None => sizes,
+            };
             declared.push((&input.name, element, sizes));
         }
         let names = Names::of(&declared, self.options);
@@ -191,20 +201,37 @@ fn check_given(input: &proto::ValueInfo, known: &Known) -> Result<(), ImportErro
         return error(format!("has {} elements for the sizes {:?}", known.len(), known.dims));
     }
     let Ok((_, sizes)) = tensor_type(input) else { return Ok(()) };
-    let fits = sizes.len() == known.dims.len()
-        && sizes.iter().zip(&known.dims).all(|(size, own)| !matches!(size, Size::Fixed(size) if size != own));
-    match fits {
-        true => Ok(()),
-        false => {
-            let sizes = sizes.iter().map(|size| match size {
-                Size::Fixed(size) => size.to_string(),
-                Size::Named(name) => (*name).to_owned(),
-                Size::Unknown => "?".to_owned(),
-            });
-            let sizes = sizes.collect::<Vec<_>>().join(", ");
-            error(format!("has the sizes {:?}, but the input has [{sizes}]", known.dims))
-        }
+    fits(&sizes, &known.dims).or_else(error)
+}
+
+/// The sizes of an input that an option fixes.
+fn with_sizes<'m>(
+    input: &proto::ValueInfo,
+    sizes: &[Size<'m>],
+    given: &[usize],
+) -> Result<Vec<Size<'m>>, ImportError> {
+    let checked = if given.contains(&0) {
+        Err(format!("has the sizes {given:?}, but sizes are at least 1"))
+    } else {
+        fits(sizes, given)
+    };
+    checked.map_err(|reason| ImportError::Option { name: input.name.clone(), reason })?;
+    Ok(given.iter().map(|&size| Size::Fixed(size)).collect())
+}
+
+/// Whether sizes that are given may be those of an input.
+fn fits(sizes: &[Size<'_>], given: &[usize]) -> Result<(), String> {
+    let differs = |(size, own): (&Size<'_>, &usize)| matches!(size, Size::Fixed(size) if size != own);
+    if sizes.len() == given.len() && !sizes.iter().zip(given).any(differs) {
+        return Ok(());
     }
+    let sizes = sizes.iter().map(|size| match size {
+        Size::Fixed(size) => size.to_string(),
+        Size::Named(name) => (*name).to_owned(),
+        Size::Unknown => "?".to_owned(),
+    });
+    let sizes = sizes.collect::<Vec<_>>().join(", ");
+    Err(format!("has the sizes {given:?}, but the input has [{sizes}]"))
 }
 
 /// The size of an axis of an input.
@@ -221,12 +248,10 @@ fn tensor_type(info: &proto::ValueInfo) -> Result<(ElementType, Vec<Size<'_>>), 
     let element = ElementType::of(tensor.element)
         .ok_or_else(|| format!("has elements of type {}, which is not supported", tensor.element))?;
     let shape = tensor.shape.as_ref().ok_or_else(|| "has no declared number of axes".to_owned())?;
-    let size = |axis: &'_ proto::Axis| match (axis.value, &axis.name) {
-        (Some(value), _) => match usize::try_from(value) {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(format!("has an axis of size {value}")),
-        },
-        (None, _) => Ok(None),
+    let size = |axis: &'_ proto::Axis| match axis.value {
+        // Some exporters write it for a size that they do not know.
+        None | Some(-1) => Ok(None),
+        Some(value) => usize::try_from(value).map(Some).map_err(|_| format!("has an axis of size {value}")),
     };
     let mut sizes = Vec::with_capacity(shape.axes.len());
     for axis in &shape.axes {
@@ -283,7 +308,8 @@ impl<'m> Names<'m> {
                 None => Err(format!("has too many open sizes; fix `{name}` with `ImportOptions::size`")),
             },
             Size::Unknown => {
-                Err("has an axis that has neither a size nor a name; name it when the model is exported"
+                Err("has an axis that has neither a size nor a name; name it when the model is exported, or fix the \
+                     sizes of the input with `ImportOptions::shape`"
                     .to_owned())
             }
         }

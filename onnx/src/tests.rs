@@ -169,6 +169,41 @@ fn samples_are_never_mixed() {
     assert_eq!(reason(&model(vec![sum], Vec::new())), Reason::BatchAxis { axis: 0 });
 }
 
+/// `x + scale`, where no size of `x` is known, and `scale` is an input.
+fn of_unknown_sizes(size: Option<i64>) -> proto::Model {
+    let unknown = |name: &str, axes: usize| {
+        let mut port = port(name, &[]);
+        let axes = vec![proto::Axis { value: size, ..Default::default() }; axes];
+        let shape = proto::TensorShape { axes };
+        port.ty = Some(proto::Type { tensor: Some(proto::TensorType { element: 1, shape: Some(shape) }) });
+        port
+    };
+    let mut model = model(vec![node("Add", &["x", "scale"], &["y"])], Vec::new());
+    if let Some(graph) = &mut model.graph {
+        graph.inputs = vec![unknown("x", 2), unknown("scale", 0)];
+    }
+    model
+}
+
+#[test]
+fn options_give_sizes_and_values() {
+    // Some exporters write −1 for a size that they do not know.
+    for model in [of_unknown_sizes(None), of_unknown_sizes(Some(-1))] {
+        let import = |options: &ImportOptions| Importer::import(&model, Decoder::default(), options);
+        let scale = ImportOptions::new().integers("scale", &[], vec![3]);
+        let error = import(&scale.clone()).unwrap_err().to_string();
+        assert!(
+            error.contains("batch axis after the first axis") || error.contains("neither a size nor a name"),
+            "{error}"
+        );
+        let imported = import(&scale.shape("x", &[1, 2])).unwrap();
+        // The integer is converted to the input's floats.
+        assert_eq!(outputs(&imported, [1.5, -2.0]), [4.5, 1.0]);
+    }
+    let error = import(&of_unknown_sizes(Some(-2))).unwrap_err().to_string();
+    assert!(error.contains("an axis of size -2"), "{error}");
+}
+
 #[test]
 fn tensors_without_elements_are_refused() {
     let empty = || vec![floats("e", &[0], &[])];

@@ -190,6 +190,15 @@ fn wrong_options_and_files_are_refused() {
     assert!(error.contains("the option for `bach` names no axis of an input; they are batch"), "{error}");
     let error = told(&ImportOptions::new().size("batch", 0));
     assert!(error.contains("the option for `batch` is 0, but sizes are at least 1"), "{error}");
+    let error = told(&ImportOptions::new().shape("y", &[1]));
+    assert!(error.contains("the option for `y` names no input of the model"), "{error}");
+    let error = told(&ImportOptions::new().shape("input", &[0]));
+    assert!(error.contains("the option for `input` has the sizes [0], but sizes are at least 1"), "{error}");
+    let error = told(&ImportOptions::new().shape("input", &[2]));
+    assert!(
+        error.contains("the option for `input` has the sizes [2], but the input has [batch, "),
+        "{error}"
+    );
     let error = told(&ImportOptions::new().value("input", &[2, 3], vec![0.0]));
     assert!(error.contains("the option for `input` has 1 elements for the sizes [2, 3]"), "{error}");
     let error = told(&ImportOptions::new().value("input", &[1, 3, 2, 2], vec![0.0; 12]));

@@ -211,6 +211,21 @@ fn imported_models_are_drawn() {
 }
 
 #[test]
+fn inputs_of_models_get_sizes_and_values() {
+    let fixture = Fixture::new();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/onnx/cnn.onnx");
+    let summary = |options: &str| format!("summary {} {options}", model.display());
+    assert!(fixture.prints(&summary("--shape input=1x3x17x15")).contains("[N, "));
+    fixture.refuses(&summary("--shape input=1x3"), "has the sizes [1, 3], but the input has [batch, ");
+    fixture.refuses(&summary("--shape image=1x3"), "names no input of the model; they are input");
+    fixture.refuses(&summary("--shape input=1x0"), "`input=1x0` has no sizes; write `image=1x3x224x224`");
+    fixture.refuses(&summary("--value rate=fast"), "`rate=fast` has no numbers; write `sr=16000`");
+    fixture.refuses(&summary("--value rate=16000"), "the option for `rate` names no input of the model");
+    fixture.refuses("summary tagger.graph --value rate=1", "`--value rate` is for ONNX models");
+    fixture.refuses("summary tagger.graph --shape tokens=1x2", "`--shape tokens` is for ONNX models");
+}
+
+#[test]
 fn networks_are_converted() {
     let fixture = Fixture::new();
     let text = fixture.prints("convert tagger.graph -o tagger.onnx --seed 3");

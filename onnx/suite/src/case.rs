@@ -20,6 +20,8 @@ pub struct Case {
     sets: Vec<(Vec<Tensor>, Vec<Tensor>)>,
     /// Whether it is a whole network, which the interpreter would take minutes for.
     is_large: bool,
+    /// The tolerance beside the suite's, as a part of the largest value of an output.
+    of_largest: f32,
 }
 
 /// The outcome of a test.
@@ -78,7 +80,14 @@ impl Case {
             let bytes = bytes.map_err(|error| text(&error))?;
             outputs.push(tensor_from_bytes(&bytes).map_err(|error| text(&error))?);
         }
-        Ok(Case { model, names, is_single: true, sets: vec![(inputs, outputs)], is_large: true })
+        Ok(Case {
+            model,
+            names,
+            is_single: true,
+            sets: vec![(inputs, outputs)],
+            is_large: true,
+            of_largest: 0.0,
+        })
     }
 
     fn of_folder(folder: &Path) -> Result<Self, String> {
@@ -96,11 +105,26 @@ impl Case {
             }
             // Texts, sequences and other values are no tensors of numbers.
             let (Ok(inputs), Ok(outputs)) = (tensors(&set, "input"), tensors(&set, "output")) else {
-                return Ok(Case { model, names, is_single, sets: Vec::new(), is_large: false });
+                return Ok(Case {
+                    model,
+                    names,
+                    is_single,
+                    sets: Vec::new(),
+                    is_large: false,
+                    of_largest: 0.0,
+                });
             };
             sets.push((inputs, outputs));
         }
-        Ok(Case { model, names, is_single, sets, is_large: false })
+        Ok(Case { model, names, is_single, sets, is_large: false, of_largest: 0.0 })
+    }
+
+    /// The same test with a larger tolerance: also this part of the largest value of an output. The runtime that computed the
+    /// outputs may approximate functions.
+    #[must_use]
+    pub fn within(mut self, of_largest: f32) -> Self {
+        self.of_largest = of_largest;
+        self
     }
 
     /// Imports the model. Inputs that must be parameters or known get their values from the data.
@@ -182,7 +206,7 @@ impl Case {
         for (output, expected) in imported.outputs.iter().zip(expected) {
             match output {
                 Output::Known(tensor) => {
-                    if let Some(wrong) = different(&tensor.dims, &tensor.values, expected) {
+                    if let Some(wrong) = different(&tensor.dims, &tensor.values, expected, self.of_largest) {
                         return Ok(Some(format!("known output `{}`: {wrong}", tensor.name)));
                     }
                 }
@@ -246,13 +270,13 @@ impl Case {
             for (name, expected) in &computed {
                 let array = outputs.get(name)?;
                 let values: Vec<f32> = array.iter().copied().collect();
-                if let Some(wrong) = different(&expected.dims, &values, expected) {
+                if let Some(wrong) = different(&expected.dims, &values, expected, self.of_largest) {
                     return Ok(Some(format!("{bits} bits, `{name}`: {wrong}")));
                 }
             }
         }
         if !self.is_large
-            && let Some(wrong) = interpreted(&network, &file, &sizes, &feeds, &computed)?
+            && let Some(wrong) = interpreted(&network, &file, (&sizes, &feeds), &computed, self.of_largest)?
         {
             return Ok(Some(format!("interpreter: {wrong}")));
         }
@@ -266,9 +290,9 @@ type Fed<'t> = (String, IxDyn, &'t Tensor, bool);
 fn interpreted(
     network: &Dynamic,
     file: &OnnxModel,
-    sizes: &Sizes,
-    feeds: &[Fed<'_>],
+    (sizes, feeds): (&Sizes, &[Fed<'_>]),
     computed: &[(String, &Tensor)],
+    of_largest: f32,
 ) -> Result<Option<String>, Box<dyn Error>> {
     use ndarray::Dimension;
     let mut bindings = Bindings::<f32>::new();
@@ -287,7 +311,7 @@ fn interpreted(
     let outcome = run(network.graph(), sizes, &bindings)?;
     for (name, expected) in computed {
         let array = &outcome.outputs[name.as_str()];
-        if let Some(wrong) = different(&expected.dims, array.real(), expected) {
+        if let Some(wrong) = different(&expected.dims, array.real(), expected, of_largest) {
             return Ok(Some(format!("`{name}`: {wrong}")));
         }
     }
@@ -295,14 +319,15 @@ fn interpreted(
 }
 
 /// How values differ from the expected ones, if they do.
-fn different(dims: &[usize], got: &[f32], expected: &Tensor) -> Option<String> {
+fn different(dims: &[usize], got: &[f32], expected: &Tensor, of_largest: f32) -> Option<String> {
     if dims != expected.dims || got.len() != expected.values.len() {
         return Some(format!("sizes {dims:?} ({}) instead of {:?}", got.len(), expected.dims));
     }
+    let largest = expected.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     let is_near = |got: f32, expected: f32| {
         got == expected
             || got.is_nan() && expected.is_nan()
-            || (got - expected).abs() <= ABSOLUTE + RELATIVE * expected.abs()
+            || (got - expected).abs() <= ABSOLUTE + RELATIVE * expected.abs() + of_largest * largest
     };
     let place = got.iter().zip(&expected.values).position(|(&got, &expected)| !is_near(got, expected))?;
     Some(format!("{} instead of {} at {place}", got[place], expected.values[place]))
