@@ -22,7 +22,7 @@ struct Used {
 /// spill values stay one after the other.
 pub(super) fn interleave(bodies: Vec<Vec<Instruction>>, width: Width, held: &[u8]) -> Vec<Instruction> {
     let Some(used) = bodies.first().and_then(|body| used(body, held)) else { return bodies.concat() };
-    if bodies.iter().any(|body| self::used(body, held).as_ref() != Some(&used)) {
+    if bodies.len() < 2 || bodies.iter().any(|body| self::used(body, held).as_ref() != Some(&used)) {
         return bodies.concat();
     }
     let free: Vec<u8> = (0..width.registers() as u8).filter(|register| !held.contains(register)).collect();
