@@ -1,10 +1,13 @@
 //! Memory reports are accurate: models, predictors and trainers hold, and take at most, what they reported before they
 //! ran. One test in its own process, because it counts the memory of all threads.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windlass::{MemoryReport, Model, Optimizer, Options, Trainer, TrainerOptions, network};
+
+use counting::{HELD, PEAK};
 
 network! {
     network Small(image: [8, 20, 20]) -> [10] {
@@ -13,41 +16,6 @@ network! {
         flatten; f3: linear(10)
     }
 }
-
-/// Counts the bytes that this process holds, and their maximum.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grow(bytes: usize) {
-    let held = HELD.fetch_add(bytes, Ordering::SeqCst) + bytes;
-    PEAK.fetch_max(held, Ordering::SeqCst);
-}
-
-// SAFETY: all methods call the system's allocator, which fulfils the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        // SAFETY: guaranteed by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        // SAFETY: guaranteed by the caller.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: guaranteed by the caller.
-        unsafe { System.dealloc(address, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 type Outcome = Result<(), windlass::Error>;
 

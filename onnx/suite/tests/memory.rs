@@ -1,50 +1,17 @@
 //! The memory of imports is bounded by the size of the file. One test in its own process, because it counts the memory of all threads.
 
+#[path = "../../../tests/counting/mod.rs"]
+mod counting;
 mod models;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
 use windlass_compiler::graph::{Builder, Layer};
 use windlass_onnx::{ExportOptions, ImportOptions, export, import_bytes};
 
+use counting::{HELD, PEAK};
 use models::{damage, models, mutations};
-
-/// Counts the bytes that this process holds, and their maximum.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grow(bytes: usize) {
-    let held = HELD.fetch_add(bytes, Ordering::SeqCst) + bytes;
-    PEAK.fetch_max(held, Ordering::SeqCst);
-}
-
-// SAFETY: all methods call the system's allocator, which fulfils the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        // SAFETY: guaranteed by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        // SAFETY: guaranteed by the caller.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: guaranteed by the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The bytes that an import may hold beside those of the file and its tensors: room for constants that a model computes, of which
 /// the import's own limit is 2^26 elements.
