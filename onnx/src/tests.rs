@@ -205,6 +205,18 @@ fn options_give_sizes_and_values() {
 }
 
 #[test]
+fn zeros_are_quantised_to_zeros() {
+    let quantize = node("DynamicQuantizeLinear", &["x"], &["q", "scale", "zero"]);
+    let dequantize = node("DequantizeLinear", &["q", "scale", "zero"], &["y"]);
+    let model = model(vec![quantize, dequantize], Vec::new());
+    let options = ImportOptions::new().size("batch", 1);
+    let imported = Importer::import(&model, Decoder::default(), &options).unwrap();
+    assert_eq!(outputs(&imported, [0.0, 0.0]), [0.0, 0.0]);
+    // The largest is 255 steps above 0.
+    assert_eq!(outputs(&imported, [255.0, 64.25]), [255.0, 64.0]);
+}
+
+#[test]
 fn tensors_without_elements_are_refused() {
     let empty = || vec![floats("e", &[0], &[])];
     let told = |nodes: Vec<proto::Node>| import(&model(nodes, empty())).unwrap_err().to_string();

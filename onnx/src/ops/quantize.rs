@@ -183,6 +183,8 @@ fn quantize_by_range<'m>(importer: &mut Importer<'m>, node: &Node<'m>) -> Result
     let depth = importer.unary(UnaryKind::Relu, &negative)?;
     let span = importer.binary(BinaryKind::Add, &largest, &depth)?;
     let scale = importer.with_number(BinaryKind::Divide, &span, 255.0)?;
+    // Zeros alone have no span.
+    let scale = importer.with_number(BinaryKind::Maximum, &scale, f32::MIN_POSITIVE)?;
     let scale = importer.reshape(&scale, &[])?;
     let depth = importer.reshape(&depth, &[])?;
     let zero = importer.binary(BinaryKind::Divide, &depth, &scale)?;

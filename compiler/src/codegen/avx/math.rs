@@ -133,7 +133,7 @@ fn reciprocal(emitter: &mut Emitter, x: Vector, temporary: Vector) {
             emitter.load_number(temporary, 1.0);
             emitter.binary(Binary::Divide, x, temporary, x);
         }
-        // A step of Newton's method takes a third of the time of a division.
+        // A step of Newton's method keeps the divider free: networks of sigmoids take 1 to 2 % less time.
         Width::Bits512 => {
             emitter.approximate_reciprocal(temporary, x);
             let one = emitter.number(1.0);

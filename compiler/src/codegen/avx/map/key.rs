@@ -154,7 +154,7 @@ impl MapNode {
         )
     }
 
-    /// Whether it is a chain of many dependent instructions.
+    /// Whether it may be a chain of many dependent instructions.
     pub(super) fn is_long(&self) -> bool {
         use UnaryKind::{Activation, Exp, Log, Sigmoid, Tanh};
         matches!(self, MapNode::Unary(Activation(_) | Exp | Log | Sigmoid | Tanh, _) | MapNode::Slope(..))
